@@ -1,0 +1,1 @@
+"""labrig starts machine-learning research repositories from a template and keeps them up to date."""
