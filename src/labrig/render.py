@@ -128,20 +128,11 @@ class Template:
         preferred: Mapping[str, object] | None = None,
     ) -> Offer:
         """What the question `name` can be answered with, after those of `given` that come before it."""
-        preferred = preferred or {}
-        context = self._start(folder_name, preferred)
-        for question in self._all_questions.values():
-            applies = self._holds(question, "when", context)
-            if question.name == name:
-                break
-            if applies and question.name in given:
-                value = self._accept(question, given[question.name], context)
-            else:
-                value = self._default(question, context, preferred, applies=applies)
-            if value is not MISSING:
-                context[question.name] = value
+        question = self.questions[name]
+        context = self._before(question, given, folder_name, preferred or {})
+        applies = self._holds(question, "when", context)
         try:
-            default = self._default(question, context, preferred, applies=applies)
+            default = self._default(question, context, preferred or {}, applies=applies)
         except AnswerError:
             default = MISSING  # for example the name of this folder cannot be the project's name
         return Offer(question, applies, default, tuple(self._choices(question, context)))
@@ -161,13 +152,25 @@ class Template:
         preferred: Mapping[str, object] | None = None,
     ) -> object:
         """`answer` as the question `name` takes it after the earlier answers; AnswerError when it cannot be taken."""
-        earlier: dict[str, object] = {}
-        for question in self.questions:
-            if question == name:
+        question = self.questions[name]
+        return self._accept(question, answer, self._before(question, given, folder_name, preferred or {}))
+
+    def _before(
+        self, last: Question, given: Mapping[str, object], folder_name: str, preferred: Mapping[str, object]
+    ) -> dict[str, Any]:
+        """The context of the question `last`."""
+        context = self._start(folder_name, preferred)
+        for question in self._all_questions.values():
+            if question is last:
                 break
-            if question in given:
-                earlier[question] = given[question]
-        return self.resolve({**earlier, name: answer}, folder_name=folder_name, preferred=preferred)[name]
+            applies = self._holds(question, "when", context)
+            if applies and question.name in given:
+                value = self._accept(question, given[question.name], context)
+            else:
+                value = self._default(question, context, preferred, applies=applies)
+            if value is not MISSING:
+                context[question.name] = value
+        return context
 
     def _start(self, folder_name: str, preferred: Mapping[str, object]) -> dict[str, Any]:
         """The context of the first question. Preferred names that are no questions stay visible to renamed ones."""
