@@ -81,6 +81,34 @@ class Template:
         self._environment = _environment(self.root, settings.get("_envops", {}))
         self._compiled: dict[str, JinjaTemplate] = {}
 
+    # One question and one file at a time, for factors.py
+
+    @property
+    def all_questions(self) -> Mapping[str, Question]:
+        """Every question in the order it is asked, with the hidden values between them."""
+        return self._all_questions
+
+    @property
+    def environment(self) -> Environment:
+        """What compiles every text of the template."""
+        return self._environment
+
+    def applies(self, question: Question, context: dict[str, Any]) -> bool:
+        """Whether the question is asked after the answers in `context`."""
+        return self._holds(question, "when", context)
+
+    def take(self, question: Question, answer: object, context: dict[str, Any]) -> object:
+        """`answer` as the question takes it after the answers in `context`; AnswerError when it cannot be taken."""
+        return self._accept(question, answer, context)
+
+    def computed(self, question: Question, context: dict[str, Any]) -> object:
+        """What a question that nobody is asked is worth after the answers in `context`, or MISSING."""
+        return self._default(question, context, {}, applies=False)
+
+    def path(self, source: Source, rendered: dict[str, str]) -> str | None:
+        """Where the file goes when the parts of its path render so; None when it is left out."""
+        return self._path(source, {}, rendered)
+
     # Answers
 
     def resolve(
@@ -260,7 +288,7 @@ class Template:
         owners: dict[str, str] = {}
         parts: dict[str, str] = {}
         try:
-            for source in self._sources:
+            for source in self.sources:
                 path = self._path(source, context, parts)
                 if path is None:
                     continue
@@ -274,9 +302,9 @@ class Template:
         return dict(sorted(files.items()))
 
     @cached_property
-    def _sources(self) -> list[_Source]:
+    def sources(self) -> list[Source]:
         """Every file of the template that may be rendered, in the order of their names."""
-        sources: list[_Source] = []
+        sources: list[Source] = []
         for path in sorted(self._walk(self._folder)):
             mode = path.lstat().st_mode
             name = path.relative_to(self.root).as_posix()
@@ -284,11 +312,11 @@ class Template:
                 raise TemplateError(f"{name} is not a regular file", cause="a link could lead out of the template")
             parts = path.relative_to(self._folder).parts
             if parts[-1].endswith(SUFFIX):
-                source = _Source(name, (*parts[:-1], parts[-1].removesuffix(SUFFIX)), True, bool(mode & 0o100))
+                source = Source(name, (*parts[:-1], parts[-1].removesuffix(SUFFIX)), True, bool(mode & 0o100))
             elif path.with_name(path.name + SUFFIX).exists():
                 continue  # Copier renders the sibling with the suffix instead
             else:
-                source = _Source(name, parts, False, bool(mode & 0o100))
+                source = Source(name, parts, False, bool(mode & 0o100))
             sources.append(source)
         return sources
 
@@ -304,7 +332,7 @@ class Template:
     def _is_excluded(self, name: str) -> bool:
         return any(fnmatchcase(name, pattern) for pattern in self._excluded)
 
-    def _path(self, source: _Source, context: dict[str, Any], rendered: dict[str, str]) -> str | None:
+    def _path(self, source: Source, context: dict[str, Any], rendered: dict[str, str]) -> str | None:
         """Where the file goes, or None when one of its folders is off. `rendered` remembers parts of other paths."""
         parts: list[str] = []
         for part in source.parts:
@@ -337,13 +365,13 @@ class Template:
     def _templates_in_root(self) -> dict[str, bool]:
         return {}
 
-    def _content(self, source: _Source, context: dict[str, Any]) -> bytes:
+    def _content(self, source: Source, context: dict[str, Any]) -> bytes:
         if not source.templated:
             return self._read(source.name)
         try:
             return self._environment.get_template(source.name).render(context).encode()
         except (JinjaError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
-            raise _template_error(error, source.name, self.root) from error
+            raise template_error(error, source.name, self.root) from error
 
     def _read(self, name: str) -> bytes:
         known = self._verbatim
@@ -371,11 +399,11 @@ class Template:
                 self._compiled[text] = self._environment.from_string(text)
             return self._compiled[text].render(context)
         except (JinjaError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
-            raise _template_error(error, where, self.root) from error
+            raise template_error(error, where, self.root) from error
 
 
 @dataclass(frozen=True)
-class _Source:
+class Source:
     """One file of the template."""
 
     name: str  # from the root of the template
@@ -451,7 +479,7 @@ def why_unsafe(path: str) -> str:
     return ""
 
 
-def _template_error(error: Exception, where: str, root: Path) -> TemplateError:
+def template_error(error: Exception, where: str, root: Path) -> TemplateError:
     """What is wrong in the template, at the line of its own file."""
     line = getattr(error, "lineno", None)
     name = getattr(error, "filename", None) or getattr(error, "name", None)
