@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from jinja2 import Template as JinjaTemplate
@@ -94,21 +94,19 @@ class Part:
             raise self.piece
         return self.piece.text(point)
 
+    @cached_property
     def variants(self) -> dict[str, list[Point]]:
         """Every text that can stand here, with the combinations of `axes` that it stands for."""
-        found: dict[str, list[Point]] = {}
-        for point in self.file.space.points(self._checked_axes()):
-            if self.file.path(point) is not None:
-                found.setdefault(self.text(point), []).append(point)
-        return found
-
-    def _checked_axes(self) -> tuple[str, ...]:
-        if self.file.space.bound(self.axes) > MOST_COMBINATIONS_OF_A_PIECE:
+        if self.file.space.size(self.axes) > MOST_COMBINATIONS_OF_A_PIECE:
             raise TemplateError(
                 f"{self.place} depends on too many answers at once: {', '.join(self.axes)}",
                 tip="split it into parts that each depend on a few",
             )
-        return self.axes
+        found: dict[str, list[Point]] = {}
+        for point in self.file.space.points(self.axes):
+            if self.file.path(point) is not None:
+                found.setdefault(self.text(point), []).append(point)
+        return found
 
 
 class File:
@@ -303,7 +301,7 @@ class Factors:
         """Everything that keeps a combination of answers from being rendered, each shown with the smallest one."""
         found: dict[str, TemplateError] = {}
         for file in self.files:
-            for attempt in (file.paths, *(part.variants for part in file.parts)):
+            for attempt in (file.paths, *(partial(getattr, part, "variants") for part in file.parts)):
                 try:
                     attempt()
                 except TemplateError as error:
@@ -351,10 +349,3 @@ def _loops_over_answers(node: nodes.Node) -> bool:
     over_answers = isinstance(sorting.node, nodes.Name) and sorting.node.name == "_copier_answers"
     names = {name.name for item in node.body for name in item.find_all(nodes.Name)}
     return plain and over_answers and isinstance(target, nodes.Tuple) and not names & {"loop", "_copier_answers"}
-
-
-def summed(space: Space, points: Iterable[Point]) -> int:
-    """How many combinations of all answers some combinations of a few stand for."""
-    texts = [number for number, name in enumerate(space.names) if space.is_text(name)]
-    plain = {tuple(-2 if number in texts else index for number, index in enumerate(point)) for point in points}
-    return sum(space.count(point) for point in plain)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import random
 import re
 from collections import Counter
@@ -20,11 +19,11 @@ from .render import ANSWERS_FILE, Template
 # What a question that takes any text is tried with, as far as its validator agrees. The first is the usual one.
 TEXTS = (
     "my-experiment",
-    "my_experiment",
     "",
-    "Grüße, 研究 🧪",
-    "a \"quoted\" 'text' with \\ and \\n",
+    'a "quoted" \'text\' with \\ and \\n',
     "{{ framework }} {% raw %} {# ${{ x }} $(id) `id` %PATH%",
+    "my_experiment",
+    "Grüße, 研究 🧪",
     "- key: [value] # comment | > & * ! @",
     "null",
     "1.10",
@@ -55,6 +54,7 @@ class Space:
         self._position = {name: number for number, name in enumerate(self.names)}
         self._parsed: dict[tuple[str, str], Parsed] = {}
         self._axes: dict[str, frozenset[str]] = {}
+        self._limits: dict[str, Reads] = {}
         self._values: dict[str, dict[Point, tuple[object, int]]] = {name: {} for name in template.all_questions}
         self._tokens: dict[str, int] = {}
         self._options: dict[str, dict[Point, tuple[int, ...]]] = {name: {} for name in self.names}
@@ -126,9 +126,12 @@ class Space:
 
     def limits(self, name: str) -> Reads:
         """What decides whether a question is asked, and which answers it takes."""
-        question = self.template.all_questions[name]
-        fields = {"when": question.when, "validator": question.validator, **self._choice_fields(question)}
-        return {key: place for key, place in self._field_reads(question, fields).items() if key != name}
+        if name not in self._limits:
+            question = self.template.all_questions[name]
+            fields = {"when": question.when, "validator": question.validator, **self._choice_fields(question)}
+            reads = self._field_reads(question, fields)
+            self._limits[name] = {key: place for key, place in reads.items() if key != name}
+        return self._limits[name]
 
     def _suggestion_reads(self, name: str) -> Reads:
         question = self.template.all_questions[name]
@@ -176,7 +179,7 @@ class Space:
                 yield from (question.parse(value) for value in values)
             elif len(values) > MOST_CHOICES_OF_MANY:
                 raise TemplateError(
-                    f"{self.place(question.name)}: the question {question.name} has {len(values)} choices that can be combined",
+                    f"{self.place(question.name)}: {len(values)} choices of {question.name} can be combined",
                     cause=f"at most {MOST_CHOICES_OF_MANY} can be proven in every combination",
                 )
             else:
@@ -304,21 +307,26 @@ class Space:
                 waiting |= self.axes_of(self.limits(name)) | self.axes_of([name])
         return self.ordered(found)
 
-    def bound(self, axes: Iterable[str]) -> int:
-        """At least as many as these questions have combinations of answers."""
-        return math.prod(len(self.domains[name]) for name in axes)
+    def size(self, axes: Iterable[str]) -> int:
+        """How many combinations of answers these questions and those that limit them have."""
+        return self._amount(self.closure(axes), self.start, ())
 
     def count(self, point: Point | None = None) -> int:
         """How many combinations of all answers agree with `point`. A text counts once, whatever it says."""
-        fixed = self.start if point is None else point
+        texts = [name for name in self.names if self.is_text(name)]
+        return self._amount(self.names, self.start if point is None else point, texts)
+
+    def _amount(self, names: Sequence[str], fixed: Point, once: Sequence[str]) -> int:
+        """Counts question by question, and forgets an answer as soon as no later question is limited by it."""
         states: Counter[Point] = Counter([self.start])
-        for number, name in enumerate(self.names):
-            needed = {axis for later in self.names[number + 1 :] for axis in self.axes_of(self.limits(later))}
-            forgotten = [position for position, axis in enumerate(self.names[: number + 1]) if axis not in needed]
+        for step, name in enumerate(names):
+            number = self._position[name]
+            needed = {axis for later in names[step + 1 :] for axis in self.axes_of(self.limits(later))}
+            forgotten = [self._position[axis] for axis in names[: step + 1] if axis not in needed]
             following: Counter[Point] = Counter()
             for state, amount in states.items():
-                options = [index for index in self.options(name, state) if fixed[number] in (OPEN, index)]
-                for index in options[:1] if self.is_text(name) else options:
+                options = [index for index in self.options(name, state) if fixed[number] in {OPEN, index}]
+                for index in options[:1] if name in once else options:
                     following[_opened((*state[:number], index, *state[number + 1 :]), forgotten)] += amount
             states = following
         return states.total()
