@@ -40,9 +40,9 @@ class Devices:
         whole = NamedSharding(self.mesh, PartitionSpec())
         nnx.update(model, jax.device_put(nnx.state(model), whole))
 
-    def read(self, losses: list[Array]) -> list[float]:
-        """Each loss, which is a mean over the whole batch already. Waits until the devices have computed them."""
-        return [loss.item() for loss in losses]
+    def read(self, pairs: list[tuple[Array, Array]]) -> list[tuple[float, float]]:
+        """Scalars as numbers, each a mean over the whole batch already. Waits until the devices have computed them."""
+        return [(first.item(), second.item()) for first, second in pairs]
 
     def any(self, flag: bool) -> bool:
         """Whether `flag` holds in any process: what all of them must do together has to be agreed on first."""

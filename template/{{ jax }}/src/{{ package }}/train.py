@@ -1,5 +1,6 @@
 """Train: one loop, the same for one device and for many hosts."""
 
+import functools
 import math
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def train(config: Config, root: Path) -> dict[str, float] | None:
     """Train to the last step, from the newest checkpoint in the run's folder under `root` if there is one.
 
     Returns the final metrics, or None when asked to stop before the end, with the state saved.
-    Raises FloatingPointError at the first loss that is not finite, and RunError if the folder cannot be used.
+    Raises FloatingPointError when the loss or its gradient is no longer finite, and RunError if the folder cannot be used.
     """
     devices = parallel.start()
     run = Run(config, root, is_main=devices.is_main)
@@ -39,26 +40,24 @@ def train(config: Config, root: Path) -> dict[str, float] | None:
     if start == 0:
         run.log(0, **metrics)
 
-    losses: list[Array] = []
+    recent: list[tuple[Array, Array]] = []
     stop = False
     for step in range(start + 1, config.optim.steps + 1):
         batch = train_split.batch(step, config.data.batch_size, shard=devices.rank, shards=devices.world)
-        loss, grad_norm = update(*devices.put(batch))
-        losses.append(loss)
+        recent.append(update(*devices.put(batch)))
 
         stop = devices.any(run.stop_requested)
         log = due(step, config.log_every, config.optim.steps)
         save = due(step, config.save_every, config.optim.steps) or stop
-        if log or save:  # not at every step, because reading a loss waits for the device
-            last_loss = last_finite(devices.read(losses), step)
-            losses.clear()
+        if log or save:  # not at every step, because reading a number waits for the device
+            loss, grad_norm = last_finite(devices.read(recent), step)
+            recent.clear()
             if log:
-                lr = learning_rate(step, config.optim).item()
-                run.log(step, loss=last_loss, grad_norm=grad_norm.item(), lr=lr)
+                run.log(step, loss=loss, grad_norm=grad_norm, lr=learning_rate(step, config.optim).item())
         if due(step, config.eval_every, config.optim.steps):
             metrics = evaluate(model, test_split, devices)
             run.log(step, **metrics)
-        if save:
+        if save and devices.is_main:
             checkpoint.save(run.checkpoints, step, model, optimizer, keep=config.keep_checkpoints)
         if stop:
             break
@@ -80,9 +79,14 @@ def train_step(model: nnx.Module, optimizer: nnx.Optimizer, inputs: Array, label
     return loss, optax.tree.norm(grads)
 
 
-def make_optimizer(model: nnx.Module, config: OptimConfig) -> nnx.Optimizer:
+def make_optimizer(model: nnx.Module, config: OptimConfig) -> nnx.Optimizer[nnx.Module]:
     """AdamW that decays the matrices only: a gain or a bias has no scale to keep small."""
-    transform = optax.chain(
+    return nnx.Optimizer(model, gradient_transformation(config), wrt=nnx.Param)
+
+
+@functools.cache  # or else every new optimizer would have train_step compiled again
+def gradient_transformation(config: OptimConfig) -> optax.GradientTransformation:
+    return optax.chain(
         optax.clip_by_global_norm(config.grad_clip or math.inf),
         optax.adamw(
             lambda updates: learning_rate(updates + 1, config),
@@ -91,7 +95,6 @@ def make_optimizer(model: nnx.Module, config: OptimConfig) -> nnx.Optimizer:
             mask=lambda parameters: jax.tree.map(lambda parameter: parameter.ndim >= 2, parameters),
         ),
     )
-    return nnx.Optimizer(model, transform, wrt=nnx.Param)
 
 
 def learning_rate(step: int | Array, config: OptimConfig) -> Array:
@@ -101,9 +104,15 @@ def learning_rate(step: int | Array, config: OptimConfig) -> Array:
     return config.lr * jnp.where(step < config.warmup_steps, warm_up, 0.5 * (1 + jnp.cos(math.pi * progress)))
 
 
-def last_finite(losses: list[float], step: int) -> float:
-    """The loss of `step`, last of `losses`; raises FloatingPointError at the first of them that is not finite."""
-    for at, loss in enumerate(losses, start=step - len(losses) + 1):
-        if not math.isfinite(loss):
-            raise FloatingPointError(f"loss is {loss} at step {at}; lower optim.lr or raise optim.warmup_steps")
-    return losses[-1]
+def last_finite(recent: list[tuple[float, float]], step: int) -> tuple[float, float]:
+    """The last of the losses and gradient norms of the steps up to `step`.
+
+    Raises FloatingPointError at the first step with one that is not finite.
+    """
+    for at, (loss, grad_norm) in enumerate(recent, start=step - len(recent) + 1):
+        if not math.isfinite(loss + grad_norm):
+            raise FloatingPointError(
+                f"loss is {loss} and its gradient has norm {grad_norm} at step {at}; "
+                "lower optim.lr or raise optim.warmup_steps"
+            )
+    return recent[-1]

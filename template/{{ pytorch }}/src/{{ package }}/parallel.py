@@ -38,12 +38,12 @@ class Devices:
         """The model for training: the same weights in every process, its gradients averaged over all of them."""
         return DistributedDataParallel(model) if self.world > 1 else model
 
-    def read(self, losses: list[Tensor]) -> list[float]:
-        """Each loss, as its mean over the processes. Waits until the device has computed them."""
-        values = torch.stack(losses)
+    def read(self, pairs: list[tuple[Tensor, Tensor]]) -> list[tuple[float, float]]:
+        """Scalars as numbers, each the mean over the processes. Waits until the device has computed them."""
+        values = torch.stack([torch.stack(pair) for pair in pairs])
         if self.world > 1:
             dist.all_reduce(values)
-        return (values / self.world).tolist()
+        return [(first, second) for first, second in (values / self.world).tolist()]
 
     def any(self, flag: bool) -> bool:
         """Whether `flag` holds in any process: what all of them must do together has to be agreed on first."""

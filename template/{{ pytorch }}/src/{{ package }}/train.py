@@ -19,7 +19,7 @@ def train(config: Config, root: Path) -> dict[str, float] | None:
     """Train to the last step, from the newest checkpoint in the run's folder under `root` if there is one.
 
     Returns the final metrics, or None when asked to stop before the end, with the state saved.
-    Raises FloatingPointError at the first loss that is not finite, and RunError if the folder cannot be used.
+    Raises FloatingPointError when the loss or its gradient is no longer finite, and RunError if the folder cannot be used.
     """
     devices = parallel.start()
     run = Run(config, root, is_main=devices.is_main)
@@ -36,24 +36,23 @@ def train(config: Config, root: Path) -> dict[str, float] | None:
     if start == 0:
         run.log(0, **metrics)
 
-    losses: list[Tensor] = []
+    recent: list[tuple[Tensor, Tensor]] = []
     stop = False
     for step in range(start + 1, config.optim.steps + 1):
         # For dropout and the like: drawn from (seed, step, rank), as the data is, it needs no place in a checkpoint.
         torch.manual_seed((config.seed << 32) + step * devices.world + devices.rank)
         batch = train_split.batch(step, config.data.batch_size, shard=devices.rank, shards=devices.world)
         lr = learning_rate(step, config.optim)
-        loss, grad_norm = train_step(replica, optimizer, *devices.put(batch), lr=lr, grad_clip=config.optim.grad_clip)
-        losses.append(loss)
+        recent.append(train_step(replica, optimizer, *devices.put(batch), lr=lr, grad_clip=config.optim.grad_clip))
 
         stop = devices.any(run.stop_requested)
         log = due(step, config.log_every, config.optim.steps)
         save = due(step, config.save_every, config.optim.steps) or stop
-        if log or save:  # not at every step, because reading a loss waits for the device
-            last_loss = last_finite(devices.read(losses), step)
-            losses.clear()
+        if log or save:  # not at every step, because reading a number waits for the device
+            loss, grad_norm = last_finite(devices.read(recent), step)
+            recent.clear()
             if log:
-                run.log(step, loss=last_loss, grad_norm=grad_norm.item(), lr=lr)
+                run.log(step, loss=loss, grad_norm=grad_norm, lr=lr)
         if due(step, config.eval_every, config.optim.steps):
             metrics = evaluate(model, test_split, devices)
             run.log(step, **metrics)
@@ -100,9 +99,15 @@ def learning_rate(step: int, config: OptimConfig) -> float:
     return config.lr * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def last_finite(losses: list[float], step: int) -> float:
-    """The loss of `step`, last of `losses`; raises FloatingPointError at the first of them that is not finite."""
-    for at, loss in enumerate(losses, start=step - len(losses) + 1):
-        if not math.isfinite(loss):
-            raise FloatingPointError(f"loss is {loss} at step {at}; lower optim.lr or raise optim.warmup_steps")
-    return losses[-1]
+def last_finite(recent: list[tuple[float, float]], step: int) -> tuple[float, float]:
+    """The last of the losses and gradient norms of the steps up to `step`.
+
+    Raises FloatingPointError at the first step with one that is not finite.
+    """
+    for at, (loss, grad_norm) in enumerate(recent, start=step - len(recent) + 1):
+        if not math.isfinite(loss + grad_norm):
+            raise FloatingPointError(
+                f"loss is {loss} and its gradient has norm {grad_norm} at step {at}; "
+                "lower optim.lr or raise optim.warmup_steps"
+            )
+    return recent[-1]
