@@ -10,7 +10,6 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self, get_type_hints
 
 
@@ -28,8 +27,8 @@ class DataConfig:
         check(self.batch_size >= 1, f"data.batch_size ({self.batch_size}) must be at least 1")
         check(
             0 < self.train_pairs < self.modulus**2,
-            f"data.train_fraction ({self.train_fraction}) must leave pairs to train on and pairs to test on: "
-            f"between 0 and 1, and not so close to either that all {self.modulus**2} pairs fall on one side",
+            f"data.train_fraction ({self.train_fraction}) must be between 0 and 1, and leave some of "
+            f"the {self.modulus**2} pairs on either side",
         )
 
     @property
@@ -119,7 +118,7 @@ class Config:
 
 def differences(old: Config, new: Config) -> list[str]:
     """The fields in which two configurations differ, as `optim.lr is 0.001, now 0.0003`."""
-    before, after = _flatten(dataclasses.asdict(old)), _flatten(dataclasses.asdict(new))
+    before, after = _flatten(old), _flatten(new)
     return [f"{name} is {before[name]}, now {after[name]}" for name in before if before[name] != after[name]]
 
 
@@ -133,14 +132,13 @@ def _build(kind: type[Any], values: dict[str, Any]) -> Any:
     types = get_type_hints(kind)
     changed = sorted(values.keys() ^ types.keys())
     check(not changed, f"{kind.__name__} no longer has the same fields: {', '.join(changed)}")
-    return kind(**{
-        name: _build(types[name], value) if dataclasses.is_dataclass(types[name]) else value
-        for name, value in values.items()
-    })
+    nested = {name for name, field_type in types.items() if dataclasses.is_dataclass(field_type)}
+    return kind(**values | {name: _build(types[name], values[name]) for name in nested})
 
 
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flatten(part: Any, prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    for field in dataclasses.fields(part):
+        name, value = f"{prefix}{field.name}", getattr(part, field.name)
+        flat |= _flatten(value, f"{name}.") if dataclasses.is_dataclass(value) else {name: value}
     return flat

@@ -4,6 +4,8 @@
     runs/<name>/code.json        one entry per start: command, commit and diff, lock files, packages, hardware
     runs/<name>/metrics.jsonl    one row per line, each with its step
     runs/<name>/checkpoints/     see checkpoint.py
+
+Whatever a crash could leave half-written and would be read again is written aside first and then renamed.
 """
 
 import hashlib
@@ -14,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -59,7 +61,7 @@ class Run:
         self._started -= rows[-1]["seconds"] if rows else 0.0
 
         code = self.path / "code.json"
-        starts = json.loads(code.read_text()) if code.exists() else []
+        starts: list[Any] = json.loads(code.read_text()) if code.exists() else []
         starts.append({"after_step": step, "hardware": hardware, **provenance(Path(__file__).parent)})
         _write(code, json.dumps(starts, indent=2) + "\n")
 
@@ -81,7 +83,7 @@ class Run:
         elif self._is_main and metrics is not None:
             print(f"{self.path}: {format_row(metrics)}", flush=True)
 
-    def _request_stop(self, number: int, frame: object) -> None:
+    def _request_stop(self, *_: object) -> None:
         self.stop_requested = True
 
     def _check_same(self, config: Config) -> None:
@@ -143,8 +145,8 @@ def provenance(folder: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write a file to. It becomes `path` in one step at the end; on an error nothing changes."""
+def replacing(path: Path) -> Generator[Path]:
+    """A name beside `path` to write to. It becomes `path` in one step at the end; on an error nothing changes."""
     partial = path.with_name(f"{path.name}.partial")
     yield partial
     with partial.open("rb+") as file:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
+from jax.tree_util import keystr
 from numpy.typing import NDArray
 
 from .run import RunError, replacing
@@ -21,7 +22,7 @@ from .run import RunError, replacing
 def save(folder: Path, step: int, model: nnx.Module, optimizer: nnx.Optimizer[Any], *, keep: int) -> None:
     """Write the state after `step`, then delete all but the `keep` newest checkpoints."""
     state = {"model": nnx.state(model), "optimizer": nnx.state(optimizer)}
-    arrays = {jax.tree_util.keystr(at): _to_numpy(value) for at, value in jax.tree.leaves_with_path(state)}
+    arrays: dict[str, Any] = {keystr(at): _to_numpy(value) for at, value in jax.tree.leaves_with_path(state)}
     with replacing(folder / f"{step:08d}.npz") as partial, partial.open("wb") as file:
         np.savez(file, **arrays)
     for old in steps(folder)[:-keep]:
@@ -41,7 +42,7 @@ def restore(folder: Path, model: nnx.Module, optimizer: nnx.Optimizer[Any] | Non
     state = {"model": nnx.state(model)} | ({} if optimizer is None else {"optimizer": nnx.state(optimizer)})
     # allow_pickle: a checkpoint is data, and loading one never runs code that somebody put into it.
     with np.load(path, allow_pickle=False) as arrays:
-        state = jax.tree.map_with_path(lambda at, old: _to_jax(arrays[jax.tree_util.keystr(at)], old), state)
+        state = jax.tree.map_with_path(lambda at, old: _to_jax(arrays[keystr(at)], old), state)
     nnx.update(model, state["model"])
     if optimizer is not None:
         nnx.update(optimizer, state["optimizer"])
@@ -61,7 +62,7 @@ def _to_numpy(array: Array) -> NDArray[Any]:
 def _to_jax(saved: NDArray[Any], old: Array) -> Array:
     """`saved` on the devices of `old`, and of its type, of which a file keeps only the width if it is a bfloat16."""
     if jnp.issubdtype(old.dtype, jax.dtypes.prng_key):
-        return jax.device_put(jax.random.wrap_key_data(saved), old.sharding)
+        return jax.device_put(jax.random.wrap_key_data(jnp.asarray(saved)), old.sharding)
     return jax.device_put(saved.view(old.dtype), old.sharding)
 
 

@@ -14,14 +14,14 @@ from .parallel import Devices
 from .run import RunError, load_config
 
 
-def evaluate(model: nnx.Module, split: Split, devices: Devices) -> dict[str, float]:
+def evaluate(model: Transformer, split: Split, devices: Devices) -> dict[str, float]:
     """Mean loss in nats, and accuracy from 0 to 1, in one batch; every process computes the same."""
-    loss, accuracy = measure(model, split.pairs.inputs, split.pairs.labels)
+    loss, accuracy = measure(model, *devices.put(split.pairs, whole=True))
     return {"test_loss": loss.item(), "test_accuracy": accuracy.item()}
 
 
 @nnx.jit
-def measure(model, inputs: Array, labels: Array) -> tuple[Array, Array]:
+def measure(model: Transformer, inputs: Array, labels: Array) -> tuple[Array, Array]:
     """Mean loss and accuracy, on the device."""
     logits = model(inputs)
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
@@ -33,6 +33,7 @@ def evaluate_run(path: Path) -> dict[str, float]:
     config = load_config(path)
     devices = parallel.start()
     model = Transformer(config.model, classes=config.data.modulus, rngs=nnx.Rngs(config.seed))
+    devices.replicate(model)
     step = checkpoint.restore(path / "checkpoints", model)
     if step == 0:
         raise RunError(f"{path} has no checkpoint yet")

@@ -28,17 +28,21 @@ class Devices:
     def hardware(self) -> str:
         return f"{self.mesh.size} x {self.mesh.devices.flat[0].device_kind}"
 
-    def put(self, batch: Batch) -> tuple[Array, Array]:
-        """The inputs and labels of this process, as its part of arrays that are split over all devices."""
-        split = NamedSharding(self.mesh, PartitionSpec("batch"))
-        inputs = jax.make_array_from_process_local_data(split, batch.inputs)
-        labels = jax.make_array_from_process_local_data(split, batch.labels)
+    def put(self, batch: Batch, *, whole: bool = False) -> tuple[Array, Array]:
+        """The inputs and labels of this process, as its part of arrays that are split over all devices.
+
+        With `whole`, every process gives the same batch, and every device gets all of it.
+        """
+        sharding = NamedSharding(self.mesh, PartitionSpec() if whole else PartitionSpec("batch"))
+        inputs = jax.make_array_from_process_local_data(sharding, batch.inputs)
+        labels = jax.make_array_from_process_local_data(sharding, batch.labels)
         return inputs, labels
 
-    def replicate(self, model: nnx.Module) -> None:
-        """Put the same weights, or optimizer state, on every device; XLA then averages the gradients over all."""
+    def replicate(self, *parts: nnx.Pytree) -> None:
+        """Put the model and its optimizer on every device, so that XLA averages the gradients over all of them."""
         whole = NamedSharding(self.mesh, PartitionSpec())
-        nnx.update(model, jax.device_put(nnx.state(model), whole))
+        for part in parts:
+            nnx.update(part, jax.device_put(nnx.state(part), whole))
 
     def read(self, pairs: list[tuple[Array, Array]]) -> list[tuple[float, float]]:
         """Scalars as numbers, each a mean over the whole batch already. Waits until the devices have computed them."""
@@ -53,7 +57,7 @@ class Devices:
 
 def start() -> Devices:
     """Join the other processes of the run, if any, and take all devices."""
-    world = int(os.environ.get("WORLD_SIZE", 1))  # torchrun's variables, which every launcher can set
+    world = int(os.environ.get("WORLD_SIZE", "1"))  # torchrun's variables, which every launcher can set
     if world > 1 and not jax.distributed.is_initialized():
         address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         jax.distributed.initialize(address, num_processes=world, process_id=int(os.environ["RANK"]))

@@ -22,7 +22,7 @@ def train(config: Config, root: Path) -> dict[str, float] | None:
     """Train to the last step, from the newest checkpoint in the run's folder under `root` if there is one.
 
     Returns the final metrics, or None when asked to stop before the end, with the state saved.
-    Raises FloatingPointError when the loss or its gradient is no longer finite, and RunError if the folder cannot be used.
+    Raises FloatingPointError when the loss or its gradient is no longer finite, RunError if the folder cannot be used.
     """
     devices = parallel.start()
     run = Run(config, root, is_main=devices.is_main)
@@ -31,8 +31,7 @@ def train(config: Config, root: Path) -> dict[str, float] | None:
 
     model = Transformer(config.model, classes=config.data.modulus, rngs=nnx.Rngs(config.seed))
     optimizer = make_optimizer(model, config.optim)
-    devices.replicate(model)
-    devices.replicate(optimizer)
+    devices.replicate(model, optimizer)
     start = checkpoint.restore(run.checkpoints, model, optimizer)
     update = nnx.cached_partial(train_step, model, optimizer)
     run.begin(start, devices.hardware)
@@ -68,10 +67,12 @@ def train(config: Config, root: Path) -> dict[str, float] | None:
 
 
 @nnx.jit
-def train_step(model: nnx.Module, optimizer: nnx.Optimizer, inputs: Array, labels: Array) -> tuple[Array, Array]:
+def train_step(
+    model: Transformer, optimizer: nnx.Optimizer[Transformer], inputs: Array, labels: Array
+) -> tuple[Array, Array]:
     """One update in place. Returns the loss before it and the norm of the gradient before clipping."""
 
-    def loss_of(model) -> Array:
+    def loss_of(model: Transformer) -> Array:
         return optax.softmax_cross_entropy_with_integer_labels(model(inputs), labels).mean()
 
     loss, grads = nnx.value_and_grad(loss_of)(model)
@@ -79,7 +80,7 @@ def train_step(model: nnx.Module, optimizer: nnx.Optimizer, inputs: Array, label
     return loss, optax.tree.norm(grads)
 
 
-def make_optimizer(model: nnx.Module, config: OptimConfig) -> nnx.Optimizer[nnx.Module]:
+def make_optimizer(model: Transformer, config: OptimConfig) -> nnx.Optimizer[Transformer]:
     """AdamW that decays the matrices only: a gain or a bias has no scale to keep small."""
     return nnx.Optimizer(model, gradient_transformation(config), wrt=nnx.Param)
 
@@ -89,7 +90,7 @@ def gradient_transformation(config: OptimConfig) -> optax.GradientTransformation
     return optax.chain(
         optax.clip_by_global_norm(config.grad_clip or math.inf),
         optax.adamw(
-            lambda updates: learning_rate(updates + 1, config),
+            lambda updates: learning_rate(jnp.asarray(updates) + 1, config),
             b2=config.beta2,
             weight_decay=config.weight_decay,
             mask=lambda parameters: jax.tree.map(lambda parameter: parameter.ndim >= 2, parameters),

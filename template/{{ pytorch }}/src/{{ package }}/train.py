@@ -19,7 +19,7 @@ def train(config: Config, root: Path) -> dict[str, float] | None:
     """Train to the last step, from the newest checkpoint in the run's folder under `root` if there is one.
 
     Returns the final metrics, or None when asked to stop before the end, with the state saved.
-    Raises FloatingPointError when the loss or its gradient is no longer finite, and RunError if the folder cannot be used.
+    Raises FloatingPointError when the loss or its gradient is no longer finite, RunError if the folder cannot be used.
     """
     devices = parallel.start()
     run = Run(config, root, is_main=devices.is_main)
