@@ -102,7 +102,7 @@ def new(request: Request, source: Source, template: Template, report: Report) ->
 
 
 def _require_terminal(request: Request, report: Report) -> None:
-    reason = "with --json nobody is asked" if report.json else questionnaire.why_nobody_can_be_asked()
+    reason = questionnaire.why_nobody_can_be_asked() or ("with --json nobody is asked" if report.json else "")
     if reason:
         command = ["labrig", "new", request.directory or "my-experiment", *_options(request.flags), "--yes"]
         raise NotInteractiveError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import traceback
 import unicodedata
@@ -30,6 +31,7 @@ from .questions import MISSING, Choice, Question, parse_bool, parse_yaml, read_c
 
 SUFFIX = ".jinja"
 ANSWERS_FILE = ".copier-answers.yml"
+NAME = re.compile(r"\{\{ (\w+) \}\}")
 ENVIRONMENT = {"undefined", "keep_trailing_newline", "trim_blocks", "lstrip_blocks"}
 
 
@@ -378,6 +380,8 @@ class Template:
     def _text(self, text: str, context: Mapping[str, Any], where: str) -> str:
         if "{" not in text:
             return text
+        if (name := NAME.fullmatch(text)) and name[1] in context:  # most folders of a template: no need to compile
+            return str(context[name[1]])
         try:
             if text not in self._compiled:
                 self._compiled[text] = self._environment.from_string(text)
