@@ -23,6 +23,13 @@ class LabrigError(Exception):
         self.tip = tip
 
 
+class StoppedError(LabrigError):
+    """The user pressed Ctrl-C after the files were written."""
+
+    kind = "stopped"
+    exit_code = 130
+
+
 class UsageError(LabrigError):
     """The command cannot be carried out as it was given; nothing was written."""
 

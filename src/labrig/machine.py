@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ def detect() -> Machine:
     return Machine(*found)
 
 
-def defaults(machine: Machine) -> dict[str, object]:
+def defaults(machine: Machine, answers: Mapping[str, object], stack: Mapping[str, Any]) -> dict[str, object]:
     """The answers that follow from what was found."""
+    del answers, stack
     found = {"author_name": machine.author_name, "author_email": machine.author_email}
     return {name: value for name, value in found.items() if value}

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from .errors import LabrigError
@@ -41,6 +41,11 @@ class Report:
     def heading(self, text: str) -> None:
         """A line that opens a block."""
         self.say(self.paint(text, BOLD))
+
+    def detail(self, lines: Iterable[str]) -> None:
+        """Lines that belong to what was just said, such as the last output of a command that failed."""
+        for line in lines:
+            self.say(f"  {_printable(line)}")
 
     def warn(self, message: str, *, cause: str | None = None, tip: str | None = None) -> None:
         """Something went on that a person should know about."""
