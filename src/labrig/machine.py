@@ -70,7 +70,7 @@ class Machine:
         """Whether there is a device that `accelerator` (cpu, cu130, rocm, tpu, ...) is built for."""
         if accelerator.startswith("cu"):
             return bool(self.gpus)
-        return {"cpu": True, "rocm": bool(self.amd_gpus), "tpu": self.tpu is not None}[accelerator]
+        return {"cpu": True, "rocm": bool(self.amd_gpus), "tpu": self.tpu is not None}.get(accelerator, False)
 
 
 def detect(file_system: Path = Path("/")) -> Machine:
