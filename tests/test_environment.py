@@ -136,6 +136,8 @@ def repository(
     }
     if manager == "pip":
         files |= {f"requirements/{variant}.txt": f"-r {variant}.lock\n" for variant in ("cpu", "cu130")}
+    if manager == "poetry":
+        files["poetry.toml"] = "[virtualenvs]\nin-project = true\n"
     if manager == "conda":
         files["environment.yml"] = ENVIRONMENT_YML
     for name, text in files.items():
@@ -150,6 +152,16 @@ def installed(directory: Path, package: str) -> str:
     code = f"from importlib.metadata import version; print(version({package!r}))"
     done = subprocess.run([directory / ".venv/bin/python", "-c", code], capture_output=True, text=True, check=True)
     return done.stdout.strip()
+
+
+def leak_another_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Set every variable that could lead a manager there, as it is when labrig runs in an environment of its own."""
+    folder.mkdir()
+    (folder / "pytest.py").write_text("raise SystemExit('the wrong pytest')")
+    for name in ("VIRTUAL_ENV", "CONDA_PREFIX", "UV_PROJECT_ENVIRONMENT", "PYTHONPATH", "PIP_TARGET"):
+        monkeypatch.setenv(name, str(folder))
+    monkeypatch.setenv("PYTHONHOME", "/nowhere")
+    return folder
 
 
 def needs(*programs: str) -> pytest.MarkDecorator:
@@ -167,15 +179,19 @@ def needs(*programs: str) -> pytest.MarkDecorator:
     ],
 )
 def test_every_manager_locks_installs_tests_and_trains(
-    manager: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    manager: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in ("CONDA_ENVS_PATH", "MAMBA_ROOT_PREFIX"):
+        monkeypatch.setenv(name, str(tmp_path / "conda"))
+    elsewhere = leak_another_environment(tmp_path / "elsewhere", monkeypatch)
     directory = repository(tmp_path, manager)
     install(directory, answers(manager), Report())
-    lock = {"uv": "uv.lock", "pip": "requirements/cu130.lock", "poetry": "poetry.lock"}.get(manager, ".venv")
-    assert (directory / lock).exists()
+    locks = {"uv": "uv.lock", "pip": "requirements/cu130.lock", "poetry": "poetry.lock"}
+    assert manager not in locks or (directory / locks[manager]).exists()
     assert train(directory, answers(manager), Report()) == {"step": 9, "test_accuracy": 0.97}
     out, err = capfd.readouterr()
     assert out == ""
+    assert [path.name for path in elsewhere.iterdir()] == ["pytest.py"]
     assert "training train baseline" in err
     assert "test_accuracy 0.97" in err
 
@@ -185,7 +201,7 @@ def test_a_machine_without_the_accelerator_gets_the_cpu_variant_and_is_told_so(
 ) -> None:
     directory = repository(tmp_path, "uv")
     install(directory, answers("uv"), Report())
-    assert "no device for cu130: the CPU variant is installed" in capfd.readouterr().err
+    assert "nothing that cu130 is for, so the CPU variant is installed" in capfd.readouterr().err
     assert installed(directory, "six") == "1.17.0"
 
 
@@ -195,7 +211,7 @@ def test_a_machine_with_the_accelerator_gets_its_variant(
     stand_in(machine_without_gpu, "nvidia-smi", "echo '580.65.06, 9.0, NVIDIA H200'\n")
     directory = repository(tmp_path, "uv")
     install(directory, answers("uv"), Report())
-    assert "no device" not in capfd.readouterr().err
+    assert "CPU variant" not in capfd.readouterr().err
     assert installed(directory, "six") == "1.16.0"
 
 
@@ -211,41 +227,32 @@ def test_without_uv_on_path_the_one_that_came_with_labrig_is_used(
     assert (directory / ".venv").is_dir()
 
 
-def test_the_environment_that_labrig_runs_in_does_not_leak_into_the_repository(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    (elsewhere / "pytest.py").write_text("raise SystemExit('the wrong pytest')")
-    for name in ("VIRTUAL_ENV", "CONDA_PREFIX", "UV_PROJECT_ENVIRONMENT", "PYTHONPATH", "PIP_TARGET"):
-        monkeypatch.setenv(name, str(elsewhere))
-    monkeypatch.setenv("PYTHONHOME", "")
-    for manager in ("uv", "pip"):
-        directory = repository(tmp_path / manager, manager)
-        install(directory, answers(manager), Report())
-        assert installed(directory, "tiny") == "0.1.0"
-    assert [path.name for path in elsewhere.iterdir()] == ["pytest.py"]
-
-
 def test_the_commands_of_each_manager_are_plain_data() -> None:
-    assert commands(plan(answers("uv"), "cu130")) == ["uv sync", "uv run --no-sync poe test"]
-    assert commands(plan(answers("uv"), "cpu"))[0] == "uv sync --no-group cu130 --group cpu"
+    assert commands(plan(answers("uv"), "cu130")) == ["uv sync", "uv run poe test"]
+    assert commands(plan(answers("uv"), "cpu")) == [
+        "uv sync --no-group cu130 --group cpu",
+        "UV_NO_SYNC=1 uv run poe test",
+    ]
     assert commands(plan(answers("pip", python="3.12"), "cu130")) == [
-        "uvx --from poethepoet poe lock",
         "python3.12 -m venv .venv",
         "source .venv/bin/activate",
-        "pip install --require-hashes -r requirements/cu130.txt",
+        "pip install poethepoet uv",
+        "poe lock",
+        "pip install --requirement requirements/cu130.txt",
         "pip install --no-deps --editable .",
         "poe test",
     ]
-    assert commands(plan(answers("conda"), "cpu", conda="micromamba")) == [
-        "micromamba env create --file environment.yml --prefix ./.venv --yes",
-        "micromamba run --prefix ./.venv poe test",
+    assert commands(plan(answers("conda"), "cpu")) == [
+        "conda env create --file environment.yml",
+        "conda run --name tiny poe lock",
+        "conda run --name tiny poe test",
     ]
-    assert "conda run --prefix ./.venv poe lock" in commands(plan(answers("conda"), "cpu"))
+    assert commands(plan(answers("conda"), "cpu", conda="micromamba")) == [
+        "micromamba env create --file environment.yml --yes",
+        "micromamba run --name tiny poe test",
+    ]
     assert commands(plan(answers("poetry", python="3.12"), "cpu")) == [
-        "POETRY_VIRTUALENVS_IN_PROJECT=true poetry env use python3.12",
-        "poetry lock",
+        "poetry env use python3.12",
         "poetry install --extras cpu",
         "poetry run poe test",
     ]
@@ -254,10 +261,20 @@ def test_the_commands_of_each_manager_are_plain_data() -> None:
 
 
 def test_the_example_is_trained_in_the_environment_of_each_manager() -> None:
-    assert str(training(answers("uv"))) == "uv run --no-sync python -m tiny train baseline"
-    assert str(training(answers("poetry"))) == "poetry run python -m tiny train baseline"
-    assert str(training(answers("conda"), "mamba")) == "mamba run --prefix ./.venv python -m tiny train baseline"
-    assert training(answers("pip")).activated
+    assert str(training(answers("uv"), "cu130")) == "uv run python -m tiny train baseline"
+    assert str(training(answers("uv"), "cpu")) == "UV_NO_SYNC=1 uv run python -m tiny train baseline"
+    assert str(training(answers("poetry"), "cpu")) == "poetry run python -m tiny train baseline"
+    assert (
+        str(training(answers("conda"), "cpu", conda="mamba")) == "mamba run --name tiny python -m tiny train baseline"
+    )
+    assert training(answers("pip"), "cpu").activated
+
+
+def test_an_environment_of_another_project_is_not_replaced(tmp_path: Path, machine_without_gpu: Path) -> None:
+    stand_in(machine_without_gpu, "conda", """echo '{"envs": ["/opt/conda", "/opt/conda/envs/tiny"]}'\n""")
+    error = failure_of(repository(tmp_path, "conda"), answers("conda"))
+    assert error.message == "the files are all there, but conda has an environment called tiny already"
+    assert error.tip == "if you need it no more: conda env remove --name tiny"
 
 
 def failure_of(directory: Path, given: dict[str, object]) -> CommandError:
@@ -333,7 +350,7 @@ def test_an_index_that_refuses_connections_is_named_at_once_with_the_way_to_go_o
     assert error.cause == "127.0.0.1 cannot be reached from here"
     assert error.tip == (
         "check the network and the way to 127.0.0.1, then: "
-        "cd 'my exp' && uv sync --no-group cu130 --group cpu && uv run --no-sync poe test"
+        "cd 'my exp' && uv sync --no-group cu130 --group cpu && UV_NO_SYNC=1 uv run poe test"
     )
 
 
@@ -352,7 +369,7 @@ def test_pip_gives_up_an_index_that_refuses_connections(
         monkeypatch.setenv(name, refusing)
     began = time.monotonic()
     error = failure_of(directory, answers("pip"))
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 30
     assert error.kind == "unreachable"
     assert error.cause == "127.0.0.1 cannot be reached from here"
 
@@ -367,12 +384,11 @@ def test_an_index_that_answers_with_a_refusal_is_not_called_unreachable(tmp_path
 def test_hosts_are_probed_through_the_proxy_of_the_user(
     refusing: str, forbidding: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    host = refusing.removesuffix("/whl/cu130")
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    assert silent_hosts([refusing]) == {host}
+    assert silent_hosts([refusing]) == ["127.0.0.1"]
     monkeypatch.setenv("http_proxy", forbidding)
-    assert silent_hosts([refusing, "file:///srv/wheels"]) == set()
+    assert silent_hosts([refusing, "file:///srv/wheels"]) == []
 
 
 def test_a_failing_test_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -381,7 +397,7 @@ def test_a_failing_test_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[st
     assert error.kind == "tests"
     assert error.cause == "the environment is ready, but tests/test_it.py::test_wrong failed"
     assert error.tip is not None
-    assert error.tip.endswith("uv run --no-sync poe test")
+    assert error.tip.endswith("UV_NO_SYNC=1 uv run poe test")
     err = capfd.readouterr().err
     assert "assert (1 + 1) == 3" in err
     log = Path(err.rpartition("(all of it: ")[2].partition(")")[0])
@@ -419,12 +435,11 @@ def test_a_manager_that_is_not_there_is_named_with_the_way_to_get_it(
     assert error.tip.startswith(program)
 
 
-@pytest.mark.parametrize("manager", ["uv", "pip"])
-def test_ranges_that_cannot_be_met_are_recognised(manager: str, tmp_path: Path) -> None:
-    directory = repository(tmp_path, manager)
+def test_ranges_that_cannot_be_met_are_recognised(tmp_path: Path) -> None:
+    directory = repository(tmp_path, "uv")
     manifest = directory / "pyproject.toml"
     manifest.write_text(manifest.read_text().replace("six>=1.16,<1.17", "six>=999"))
-    assert failure_of(directory, answers(manager)).kind == "no-solution"
+    assert failure_of(directory, answers("uv")).kind == "no-solution"
 
 
 def test_a_wheel_that_is_not_the_one_locked_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

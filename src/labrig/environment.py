@@ -13,14 +13,15 @@ import tempfile
 import threading
 import time
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
-from labrig.errors import LabrigError
-from labrig.machine import Machine, detect, managers_found
-from labrig.symptoms import recognise
+from .errors import LabrigError
+from .machine import Machine, detect, managers_found
+from .report import Report
+from .symptoms import Symptom, recognise
 
 CONDAS = ("conda", "mamba", "micromamba")
 """Programs that read an environment.yml, in the order they are taken."""
@@ -73,15 +74,6 @@ class CommandError(LabrigError):
     kind = "environment"
 
 
-class Report(Protocol):
-    """What is needed of report.Report."""
-
-    def say(self, text: str) -> None: ...
-    def warn(self, text: str) -> None: ...
-    def detail(self, lines: Sequence[str]) -> None: ...
-    def step(self, label: str) -> contextlib.AbstractContextManager[object]: ...
-
-
 @dataclass(frozen=True)
 class Step:
     """One command, run in the repository's folder."""
@@ -106,63 +98,73 @@ def plan(answers: Mapping[str, object], variant: str, *, python: str = "", conda
     python = python or f"python{answers['python']}"
     match answers["package_manager"]:
         case "uv":
-            return _uv_plan(str(answers["accelerator"]), variant)
+            steps = _uv_plan(str(answers["accelerator"]), variant)
         case "pip":
-            return _pip_plan(variant, python)
+            steps = _pip_plan(variant, python)
         case "conda":
-            return _conda_plan(conda)
+            steps = _conda_plan(conda, environment_name(answers))
         case "poetry":
-            return _poetry_plan(variant, python)
+            steps = _poetry_plan(variant, python)
         case unknown:
             raise ValueError(f"package_manager is {unknown!r}; it takes one of uv, pip, conda, poetry")
+    return [*steps, inside("Run the tests", ("poe", "test"), answers, variant, conda=conda)]
 
 
 def _uv_plan(accelerator: str, variant: str) -> list[Step]:
     groups = () if variant == accelerator else ("--no-group", accelerator, "--group", variant)
-    return [
-        Step("Lock and install the packages", ("uv", "sync", *groups)),
-        Step("Run the tests", ("uv", "run", "--no-sync", "poe", "test")),
-    ]
+    return [Step("Lock and install the packages", ("uv", "sync", *groups))]
 
 
 def _pip_plan(variant: str, python: str) -> list[Step]:
     requirements = f"requirements/{variant}.txt"
     return [
-        Step("Lock the packages", ("uvx", "--from", "poethepoet", "poe", "lock")),
         Step("Create the environment", (python, "-m", "venv", ".venv")),
-        Step("Install the packages", ("pip", "install", "--require-hashes", "-r", requirements), activated=True),
+        Step("Install what locks the packages", ("pip", "install", "poethepoet", "uv"), activated=True),
+        Step("Lock the packages", ("poe", "lock"), activated=True),
+        Step("Install the packages", ("pip", "install", "--requirement", requirements), activated=True),
         Step("Install the project", ("pip", "install", "--no-deps", "--editable", "."), activated=True),
-        Step("Run the tests", ("poe", "test"), activated=True),
     ]
 
 
-def _conda_plan(conda: str) -> list[Step]:
-    create = (conda, "env", "create", "--file", "environment.yml", "--prefix", "./.venv", "--yes")
-    inside = (conda, "run", "--prefix", "./.venv")
-    lock = [Step("Lock the packages", (*inside, "poe", "lock"))] if conda == "conda" else []  # the task runs conda
-    return [Step("Create the environment", create), *lock, Step("Run the tests", (*inside, "poe", "test"))]
+def _conda_plan(conda: str, name: str) -> list[Step]:
+    agreed = () if conda == "conda" else ("--yes",)  # conda asks nothing here
+    create = Step("Create the environment", (conda, "env", "create", "--file", "environment.yml", *agreed))
+    lock = Step("Lock the packages", (conda, "run", "--name", name, "poe", "lock"))
+    return [create, lock] if conda == "conda" else [create]  # that task runs conda
 
 
 def _poetry_plan(variant: str, python: str) -> list[Step]:
-    inside = {"POETRY_VIRTUALENVS_IN_PROJECT": "true"}  # in .venv, where editors and `labrig doctor` look
     return [
-        Step("Create the environment", ("poetry", "env", "use", python), inside),
-        Step("Lock the packages", ("poetry", "lock")),
-        Step("Install the packages", ("poetry", "install", "--extras", variant)),
-        Step("Run the tests", ("poetry", "run", "poe", "test")),
+        Step("Create the environment", ("poetry", "env", "use", python)),
+        Step("Lock and install the packages", ("poetry", "install", "--extras", variant)),
     ]
 
 
-def training(answers: Mapping[str, object], conda: str = "conda") -> Step:
+def training(answers: Mapping[str, object], variant: str, *, conda: str = "conda") -> Step:
     """The command that trains the example."""
-    train = ("python", "-m", str(answers["package"]), "train", "baseline")
-    prefix = {
-        "uv": ("uv", "run", "--no-sync"),
-        "pip": (),
-        "conda": (conda, "run", "--prefix", "./.venv"),
-        "poetry": ("poetry", "run"),
-    }[str(answers["package_manager"])]
-    return Step("Train the example", (*prefix, *train), activated=answers["package_manager"] == "pip")
+    command = ("python", "-m", str(answers["package"]), "train", "baseline")
+    return inside("Train the example", command, answers, variant, conda=conda)
+
+
+def inside(
+    label: str, command: tuple[str, ...], answers: Mapping[str, object], variant: str, *, conda: str = "conda"
+) -> Step:
+    """A step that runs in the environment."""
+    match answers["package_manager"]:
+        case "uv":  # run also by tasks: it would bring the build for the accelerator back
+            keep = {} if variant == answers["accelerator"] else {"UV_NO_SYNC": "1"}
+            return Step(label, ("uv", "run", *command), keep)
+        case "poetry":
+            return Step(label, ("poetry", "run", *command))
+        case "conda":
+            return Step(label, (conda, "run", "--name", environment_name(answers), *command))
+        case _:
+            return Step(label, command, activated=True)
+
+
+def environment_name(answers: Mapping[str, object]) -> str:
+    """What environment.yml calls the environment."""
+    return str(answers["package"]).replace("_", "-")
 
 
 def commands(steps: Sequence[Step]) -> list[str]:
@@ -175,21 +177,26 @@ def commands(steps: Sequence[Step]) -> list[str]:
 def install(directory: Path, answers: Mapping[str, object], report: Report) -> None:
     """Lock, create and test the environment of the repository in `directory`."""
     machine = detect()
-    if answers["package_manager"] == "uv" and not shutil.which("uv"):
-        report.warn("uv is not on PATH, so the one that came with labrig is used; for later: pipx install uv")
-    variant = _variant(machine, answers, report)
+    variant = variant_for(machine, answers)
     python, conda = _programs(machine, answers, directory)
+    if answers["package_manager"] == "conda":
+        _refuse_taken_name(conda, environment_name(answers))
+    elif variant != answers["accelerator"]:  # with conda, the solver looks for itself
+        report.say(f"This machine has nothing that {answers['accelerator']} is for, so the CPU variant is installed.")
+    if answers["package_manager"] == "uv" and not shutil.which("uv"):
+        report.warn("uv is not on PATH, so the one that came with labrig is used", tip="for later: pipx install uv")
     steps = plan(answers, variant, python=python, conda=conda)
     silent = silent_hosts(index_addresses(directory, str(answers["package_manager"])))
     variables = child_variables(IMPATIENT if silent else {})
     for index, step in enumerate(steps):
-        _run(step, steps[index:], directory, variables, report)
+        _run(step, steps[index:], directory, variables=variables, silent=silent, report=report)
 
 
 def train(directory: Path, answers: Mapping[str, object], report: Report) -> Mapping[str, float]:
     """Train the example in its environment; returns the last evaluation."""
-    _, conda = _programs(detect(), answers, directory)
-    step = training(answers, conda)
+    machine = detect()
+    _, conda = _programs(machine, answers, directory)
+    step = training(answers, variant_for(machine, answers), conda=conda)
     began = time.monotonic()
     report.say(f"{step.label}: {step}")
     variables = {**child_variables({}), "PYTHONUNBUFFERED": "1"}
@@ -199,7 +206,7 @@ def train(directory: Path, answers: Mapping[str, object], report: Report) -> Map
             output.append(line)
             report.say(line.rstrip("\n"))
     if process.returncode != 0:
-        raise _failure(step, [step], directory, "".join(output), process.returncode)
+        raise _failure(step, [step], directory, recognise("".join(output)), process.returncode)
     row = last_evaluation(directory / "runs/baseline/metrics.jsonl")
     result = "  ".join(f"{name} {value:.4g}" for name, value in row.items())
     report.say(f"Trained in {time.monotonic() - began:.0f} s: {result}")
@@ -239,8 +246,8 @@ def index_addresses(directory: Path, manager: str) -> list[str]:
     return [*addresses, next((os.environ[name] for name in settings if name in os.environ), "https://pypi.org/simple")]
 
 
-def silent_hosts(addresses: Sequence[str]) -> set[str]:
-    """The hosts, as https://name, that do not answer within seconds. Asked through the user's proxy settings."""
+def silent_hosts(addresses: Sequence[str]) -> list[str]:
+    """The hosts that do not answer within seconds. They are asked through the user's proxy settings."""
     from urllib.parse import urlsplit  # noqa: PLC0415 (needed by --install only, and slow to import)
 
     parts = [urlsplit(address) for address in addresses]
@@ -252,7 +259,7 @@ def silent_hosts(addresses: Sequence[str]) -> set[str]:
     deadline = time.monotonic() + PROBE_SECONDS
     for probe in probes:
         probe.join(max(0.0, deadline - time.monotonic()))  # not longer, even if resolving the name hangs
-    return hosts - answered
+    return sorted({urlsplit(host).hostname or host for host in hosts - answered})
 
 
 def _probe(host: str, answered: set[str]) -> None:
@@ -273,14 +280,10 @@ def _probe(host: str, answered: set[str]) -> None:
         answered.add(host)
 
 
-def _variant(machine: Machine, answers: Mapping[str, object], report: Report) -> str:
+def variant_for(machine: Machine, answers: Mapping[str, object]) -> str:
     """What to install: the accelerator asked for, or `cpu` where this machine has none."""
     accelerator = str(answers["accelerator"])
-    if machine.has(accelerator):
-        return accelerator
-    if answers["package_manager"] != "conda":  # environment.yml leaves that to the solver
-        report.say(f"This machine has no device for {accelerator}: the CPU variant is installed. The lock holds both.")
-    return "cpu"
+    return accelerator if machine.has(accelerator) else "cpu"
 
 
 def _programs(machine: Machine, answers: Mapping[str, object], directory: Path) -> tuple[str, str]:
@@ -291,26 +294,47 @@ def _programs(machine: Machine, answers: Mapping[str, object], directory: Path) 
     if manager == "conda" and conda is None:
         raise CommandError(
             "the files are all there, but no conda was found to make the environment with",
-            cause="none of micromamba, mamba and conda is on PATH",
-            tip=f"install Miniforge (https://conda-forge.org/download), then: {again} && {_conda_plan('conda')[0]}",
+            cause="none of conda, mamba and micromamba is on PATH",
+            tip=f"install Miniforge (https://conda-forge.org/download), then: {again} && {plan(answers, 'cpu')[0]}",
         )
     if manager == "poetry" and "poetry" not in machine.managers:
         raise CommandError(
             "the files are all there, but Poetry was not found to make the environment with",
             cause="poetry is not on PATH",
-            tip=f"pipx install poetry, then: {again} && {' && '.join(commands(plan(answers, 'cpu'))[:3])}",
+            tip=f"pipx install poetry, then: {again} && {' && '.join(commands(plan(answers, 'cpu')))}",
         )
     if manager in ("pip", "poetry") and version not in machine.pythons:
         found = ", ".join(f"{number} ({path})" for number, path in machine.pythons.items())
         raise CommandError(
             f"the files are all there, but no Python {version} was found to make the environment with",
             cause=f"interpreters that start: {found}",
-            tip=f"uv python install {version}, then: {again} && {' && '.join(commands(plan(answers, 'cpu'))[:2])}",
+            tip=f"uv python install {version}, then: {again} && {' && '.join(commands(plan(answers, 'cpu')))}",
         )
     return str(machine.pythons.get(version, "")), conda or "conda"
 
 
-def _run(step: Step, remaining: Sequence[Step], directory: Path, variables: Mapping[str, str], report: Report) -> None:
+def _refuse_taken_name(conda: str, name: str) -> None:
+    """Some of these programs would replace an environment of this name, which may belong to another project."""
+    listed = subprocess.run([conda, "env", "list", "--json"], capture_output=True, text=True, check=False)
+    environments: list[str] = json.loads(listed.stdout)["envs"] if listed.returncode == 0 else []
+    taken = next((path for path in environments if Path(path).name == name), None)
+    if taken:
+        raise CommandError(
+            f"the files are all there, but {conda} has an environment called {name} already",
+            cause=f"it lies in {taken}",
+            tip=f"if you need it no more: {conda} env remove --name {name}",
+        )
+
+
+def _run(
+    step: Step,
+    remaining: Sequence[Step],
+    directory: Path,
+    *,
+    variables: Mapping[str, str],
+    silent: Collection[str],
+    report: Report,
+) -> None:
     """Run one step. What it prints goes to a log, which stays, and whose end is shown, when it fails."""
     with tempfile.TemporaryDirectory(prefix="labrig-") as folder:
         log = Path(folder) / "output.log"
@@ -320,7 +344,7 @@ def _run(step: Step, remaining: Sequence[Step], directory: Path, variables: Mapp
             output = log.read_text(errors="replace")
             kept = _keep(log)
             report.detail([*output.splitlines()[-SHOWN_LINES:], f"(all of it: {kept})"])
-            raise _failure(step, remaining, directory, output, process.returncode)
+            raise _failure(step, remaining, directory, recognise(output, silent), process.returncode)
 
 
 def _keep(log: Path) -> Path:
@@ -380,12 +404,13 @@ def _step_variables(step: Step, directory: Path, variables: Mapping[str, str]) -
     return {**variables, **step.variables, "VIRTUAL_ENV": str(environment), "PATH": path}
 
 
-def _failure(step: Step, remaining: Sequence[Step], directory: Path, output: str, exit_code: int) -> CommandError:
+def _failure(
+    step: Step, remaining: Sequence[Step], directory: Path, symptom: Symptom | None, exit_code: int
+) -> CommandError:
     """What went wrong with a step, and how to go on from there."""
     again = " && ".join([f"cd {shlex.quote(_shown(directory))}", *commands(remaining)])
     ended = f"exit {exit_code}" if exit_code >= 0 else f"stopped by {signal.Signals(-exit_code).name}"
     message = f"the files are all there, but `{step}` failed ({ended})"
-    symptom = recognise(output)
     if symptom is None:
         return CommandError(message, cause="see its last lines above", tip=again)
     error = CommandError(message, cause=symptom.cause, tip=f"{symptom.remedy}, then: {again}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 
@@ -16,9 +16,15 @@ class Symptom:
     remedy: str
 
 
-def recognise(output: str) -> Symptom | None:
-    """The first cause that the output of a failed command shows; None when it shows none of those known here."""
-    return next((symptom for look in LOOKS if (symptom := look(output))), None)
+def recognise(output: str, silent_hosts: Collection[str] = ()) -> Symptom | None:
+    """The first cause that the output of a failed command shows; None when it shows none of those known here.
+
+    Of `silent_hosts` it is known that they do not answer. pip does not mention that: it finds no package there.
+    """
+    symptom = next((symptom for look in LOOKS if (symptom := look(output))), None)
+    if silent_hosts and (symptom is None or symptom.kind == "no-solution"):
+        return _no_answer(" and ".join(silent_hosts))
+    return symptom
 
 
 def _disk_full(output: str) -> Symptom | None:
@@ -57,7 +63,7 @@ def _certificate(output: str) -> Symptom | None:
 REFUSALS = (
     r"HTTP status (?:client|server) error \((?P<status>\d+ [^)]+)\) for url \((?P<address>\S+?)\)",
     r"An index \((?P<address>\S+)\) returned an? (?P<status>\d{3} .+?) error",
-    r"HTTP (?P<status>\d{3} [A-Z ]+) for url <(?P<address>\S+?)>",
+    r"HTTP (?P<status>[45]\d\d [A-Z ]+) for url <(?P<address>\S+?)>",
     r"HTTP error (?P<status>\d{3}) while getting (?P<address>\S+)",
 )
 
@@ -85,7 +91,10 @@ UNREACHABLE = re.compile(
 def _unreachable(output: str) -> Symptom | None:
     if not UNREACHABLE.search(output):
         return None
-    host = _host(output) or "the package index"
+    return _no_answer(_host(output) or "the package index")
+
+
+def _no_answer(host: str) -> Symptom:
     return Symptom("unreachable", f"{host} cannot be reached from here", f"check the network and the way to {host}")
 
 
@@ -104,7 +113,7 @@ def _interpreter_missing(output: str) -> Symptom | None:
     found = re.search(
         r"No interpreter found for Python\D*(3\.\d+)"
         r"|requested interpreter .*?(3\.\d+)"
-        r"|current Python version \(\S+\) is not allowed by the project \(>=(3\.\d+)"
+        r"|Python version \S+ is not (?:allowed|supported) by the project \(>=(3\.\d+)"
         r"|Could not find the python executable python(3\.\d+)",
         output,
         re.IGNORECASE,
