@@ -62,6 +62,11 @@ class Report:
         else:
             self._block(self.paint("error", RED), error.message, error.cause, error.tip)
 
+    def detail(self, lines: Iterable[str]) -> None:
+        """What another program said, set off from our own words."""
+        for line in lines:
+            self.say(self.paint("  " + _printable(line), GREY))
+
     def paint(self, text: str, colour: str) -> str:
         """`text` in a colour, where colours are wanted."""
         return f"\033[{colour}m{text}\033[0m" if self.coloured else text
