@@ -135,6 +135,7 @@ def git_bytes(*arguments: str, cwd: Path, stdin: bytes = b"", environment: dict[
     """The output of a git command; its own message, on stderr, explains a failure."""
     inherited = {name: value for name, value in os.environ.items() if name not in REPOSITORY_VARIABLES}
     inherited["GIT_OPTIONAL_LOCKS"] = "0"  # `git status` would otherwise refresh the checkout's index
+    inherited["GIT_NO_LAZY_FETCH"] = "0"  # a clone without old contents, as pip makes it, may fetch them for the bundle
     command = ["git", "-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0", *arguments]
     return subprocess.run(
         command, cwd=cwd, input=stdin, env=inherited | (environment or {}), stdout=subprocess.PIPE, check=True

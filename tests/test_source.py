@@ -372,6 +372,7 @@ def test_an_installation_that_lost_its_template_says_so(tmp_path: Path) -> None:
 def test_the_settings_and_hooks_of_the_user_do_not_get_in_the_way(
     template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    newest = git(template, "rev-parse", "HEAD")
     shallow = tmp_path / "shallow"
     git(tmp_path, "clone", "--quiet", "--depth", "1", f"file://{template}", str(shallow))
     hooks = tmp_path / "hooks"
@@ -407,7 +408,7 @@ def test_the_settings_and_hooks_of_the_user_do_not_get_in_the_way(
     with open_template(str(template)) as source:
         assert (source.root / "template/version.txt").read_bytes() == b"being edited\n"
     with open_template(str(shallow), "HEAD") as source:
-        assert source.commit_hash == git(template, "rev-parse", "HEAD")
+        assert source.commit_hash == newest
     assert not (tmp_path / "reached").exists()
 
 

@@ -46,43 +46,43 @@ HOSTS_THAT_COPIER_KNOWS = ("https://github.com/", "https://gitlab.com/")
 class GitMissingError(LabrigError):
     """There is no git program; the template, and every generated repository, needs one."""
 
-    kind = "git-missing"
+    kind = "git_missing"
 
 
 class TemplateMissingError(LabrigError):
     """This installation of labrig has no template of its own."""
 
-    kind = "template-missing"
+    kind = "template_missing"
 
 
 class TemplateUnreachableError(LabrigError):
     """git cannot read the repository: no network, no such repository, no permission."""
 
-    kind = "template-unreachable"
+    kind = "template_unreachable"
 
 
 class TemplateAddressError(UsageError):
     """The address or the version is nothing that could be handed to git."""
 
-    kind = "template-address"
+    kind = "template_address"
 
 
 class TemplateNotFoundError(UsageError):
     """The template is a path, and there is nothing."""
 
-    kind = "template-not-found"
+    kind = "template_not_found"
 
 
 class UnknownVersionError(UsageError):
     """The template has no such tag, branch or commit."""
 
-    kind = "unknown-version"
+    kind = "unknown_version"
 
 
 class NotATemplateError(UsageError):
     """There is no copier.yml."""
 
-    kind = "not-a-template"
+    kind = "not_a_template"
 
 
 @dataclass(frozen=True)
