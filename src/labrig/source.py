@@ -9,11 +9,19 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from .errors import LabrigError, UsageError
+from .errors import (
+    GitError,
+    NotATemplateError,
+    TemplateAddressError,
+    TemplateMissingError,
+    TemplateNotFoundError,
+    TemplateUnreachableError,
+    UnknownVersionError,
+    did_you_mean,
+)
 
 # What `git rev-parse --local-env-vars` lists, less the configuration: labrig may be run from a git hook.
 REPOSITORY_VARIABLES = (
@@ -41,48 +49,6 @@ SETTINGS = (
 )
 SHORTCUTS = {"gh:": "https://github.com/", "gl:": "https://gitlab.com/"}
 HOSTS_THAT_COPIER_KNOWS = ("https://github.com/", "https://gitlab.com/")
-
-
-class GitMissingError(LabrigError):
-    """There is no git program; the template, and every generated repository, needs one."""
-
-    kind = "git_missing"
-
-
-class TemplateMissingError(LabrigError):
-    """This installation of labrig has no template of its own."""
-
-    kind = "template_missing"
-
-
-class TemplateUnreachableError(LabrigError):
-    """git cannot read the repository: no network, no such repository, no permission."""
-
-    kind = "template_unreachable"
-
-
-class TemplateAddressError(UsageError):
-    """The address or the version is nothing that could be handed to git."""
-
-    kind = "template_address"
-
-
-class TemplateNotFoundError(UsageError):
-    """The template is a path, and there is nothing."""
-
-    kind = "template_not_found"
-
-
-class UnknownVersionError(UsageError):
-    """The template has no such tag, branch or commit."""
-
-    kind = "unknown_version"
-
-
-class NotATemplateError(UsageError):
-    """There is no copier.yml."""
-
-    kind = "not_a_template"
 
 
 @dataclass(frozen=True)
@@ -273,7 +239,7 @@ class _Repository:
             options.append("--shared")
         try:
             self.git("clone", *options, "--", self.place.location, str(self.root), cwd=self.root.parent)
-        except _GitError as error:
+        except _FailedError as error:
             raise TemplateUnreachableError(
                 f"the template at {self.place.url} cannot be read",
                 cause=error.reason.replace(self.place.location, self.place.url),
@@ -294,7 +260,7 @@ class _Repository:
             self.git("checkout", "--quiet", "--force", "--detach", commit)
             if (self.root / ".gitmodules").is_file():
                 self.git("submodule", "--quiet", "update", "--checkout", "--init", "--recursive", "--force")
-        except _GitError as error:
+        except _FailedError as error:
             raise TemplateUnreachableError(
                 f"the template at {self.place.url} cannot be checked out", cause=error.reason
             ) from None
@@ -311,12 +277,11 @@ class _Repository:
                 return line
         refs = self.git("for-each-ref", "--format=%(refname:strip=2)", "refs/tags", "refs/remotes/origin")
         names_found = [ref.removeprefix("origin/") for ref in refs.splitlines() if ref != "origin/HEAD"]
-        close = get_close_matches(version, names_found, n=1)
         raise UnknownVersionError(
-            f"the template has no version '{version}'",
+            f"the template has no version '{version}'{did_you_mean(version, names_found)}",
             cause=f"{self.place.url} has no tag, branch or commit of that name; its newest release is "
             f"{self._newest_release()}",
-            tip=f"Did you mean {close[0]}?" if close else "leave --template-version out to take the default",
+            tip="leave --template-version out to take the default",
         )
 
     def _newest_release(self) -> str:
@@ -374,17 +339,17 @@ class _Repository:
                 start_new_session=True,  # without a terminal, ssh cannot ask for a passphrase either
             )
         except FileNotFoundError:
-            raise GitMissingError(
+            raise GitError(
                 "labrig needs git",
                 cause="there is no program 'git' on PATH",
                 tip="install it (https://git-scm.com/downloads), then run the command again",
             ) from None
         if done.returncode != 0:
-            raise _GitError(done.stderr)
+            raise _FailedError(done.stderr)
         return done.stdout.strip()
 
 
-class _GitError(Exception):
+class _FailedError(Exception):
     """A git command failed; `reason` is what it said."""
 
     def __init__(self, stderr: str) -> None:
