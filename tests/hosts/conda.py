@@ -68,8 +68,10 @@ def create(path: Path, prefix: Path, channels: Path, environment: Mapping[str, s
         with NamedTemporaryFile("w", suffix=".requirements.txt", dir=path.parent) as requirements:
             requirements.write("\n".join(file.pip) + "\n")
             requirements.flush()
-            command = [prefix / "bin" / "python", "-m", "pip", "install", "--quiet", "--requirement", requirements.name]
-            subprocess.run(command, cwd=path.parent, env=activated(prefix, environment), check=True)
+            command = ["-m", "pip", "install", "--quiet", "--requirement", requirements.name]
+            subprocess.run(
+                [prefix / "bin" / "python", *command], cwd=path.parent, env=activated(prefix, environment), check=True
+            )
 
 
 def activated(prefix: Path, environment: Mapping[str, str]) -> dict[str, str]:

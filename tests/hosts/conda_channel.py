@@ -25,7 +25,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import yaml
-from conda_package_streaming.create import conda_builder
+from conda_package_streaming.create import conda_builder  # type: ignore[import-untyped]
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from rattler.index import index_fs
@@ -97,7 +97,7 @@ def add(archive: tarfile.TarFile, path: str, content: Path | bytes) -> dict[str,
     entry = tarfile.TarInfo(path)
     entry.mtime = TIME_MS // 1000
     if isinstance(content, Path) and content.is_symlink():
-        entry.type, entry.linkname, data = tarfile.SYMTYPE, os.readlink(content), b""
+        entry.type, entry.linkname, data = tarfile.SYMTYPE, str(content.readlink()), b""
     elif isinstance(content, Path):
         entry.mode, data = content.stat().st_mode & 0o777, content.read_bytes()
     else:
@@ -214,7 +214,15 @@ def pytorch_packages(installed: Sequence[Distribution]) -> Iterator[Package]:
         "cpu": [f"pytorch-cpu {PYTORCH}", f"pytorch-gpu {never}"],
         "cuda": [f"pytorch-gpu {PYTORCH}", f"pytorch-cpu {never}"],
     }
-    yield from framework("pytorch", PYTORCH, PYTORCH_CUDA, "generic_", depends, installed, variants)
+    yield from framework(
+        "pytorch",
+        PYTORCH,
+        cuda_versions=PYTORCH_CUDA,
+        flavour="generic_",
+        depends=depends,
+        installed=installed,
+        constrains=variants,
+    )
     yield Package("pytorch-cpu", PYTORCH, "cpu_generic_h0_0", 0, [f"pytorch {PYTORCH} cpu_generic*_0"])
     for cuda in map(without_dot, PYTORCH_CUDA):
         yield Package(
@@ -225,23 +233,25 @@ def pytorch_packages(installed: Sequence[Distribution]) -> Iterator[Package]:
 def framework(
     name: str,
     version: str,
+    *,
     cuda_versions: Iterable[str],
-    flavour: str,
     depends: Sequence[str],
     installed: Sequence[Distribution],
-    constrains: Mapping[str, Sequence[str]],
+    flavour: str = "",
+    constrains: Mapping[str, Sequence[str]] | None = None,
 ) -> Iterator[Package]:
     """The builds of a framework for each Python: for the CPU, and for each CUDA with what binds it to a driver."""
+    limits = constrains or {"cpu": [], "cuda": []}
     for python in PYTHONS:
         site = f"lib/python{python}/site-packages"
         content = merged(files(one, site) for one in installed) if python == PYTHON else {}
         needs = [python_pin(python), *depends]
         ending = f"{flavour}py{without_dot(python)}_h0"
-        yield Package(name, version, f"cpu_{ending}_0", 0, needs, constrains.get("cpu", ()), files=content)
+        yield Package(name, version, f"cpu_{ending}_0", 0, needs, limits["cpu"], files=content)
         for cuda in cuda_versions:
             driver = ["__cuda", f"cuda-version >={cuda},<{int(cuda.split('.')[0]) + 1}"]
             build = f"cuda{without_dot(cuda)}_{ending}_200"
-            yield Package(name, version, build, 200, [*needs, *driver], constrains.get("cuda", ()))
+            yield Package(name, version, build, 200, [*needs, *driver], limits["cuda"])
 
 
 def pypi_packages(installed: Sequence[Distribution]) -> Iterator[Package]:
@@ -252,7 +262,7 @@ def pypi_packages(installed: Sequence[Distribution]) -> Iterator[Package]:
         depends = [conda_spec(one) for one in active_requirements(distribution, extras)]
         tags = re.findall(r"^Tag: (\S+)", distribution.read_text("WHEEL") or "", re.MULTILINE)
         if name == "jaxlib":
-            yield from framework(name, version, JAXLIB_CUDA, "", depends, [distribution], {})
+            yield from framework(name, version, cuda_versions=JAXLIB_CUDA, depends=depends, installed=[distribution])
         elif all(tag.endswith("-none-any") for tag in tags):
             yield Package(
                 name,

@@ -7,7 +7,6 @@ CPU build, where pip's configured find-links has the real wheel, can be run.
 import functools
 import hashlib
 import re
-import subprocess
 import zipfile
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from . import cache
+from .pip_settings import pip_setting
 
 PYTHON_TAGS = ("cp311", "cp312", "cp313", "cp314")
 
@@ -135,28 +135,28 @@ def write(root: Path, real: Sequence[Path]) -> None:
                 folder.mkdir(parents=True, exist_ok=True)
                 (folder / wheel.name).symlink_to(wheel)
             if not wheels:
-                stub(folder, "torch", version, tag, "manylinux_2_28_x86_64", build.requirements)
+                stub(
+                    folder,
+                    "torch",
+                    version,
+                    tag=tag,
+                    platform="manylinux_2_28_x86_64",
+                    requirements=build.requirements,
+                )
             # PyPI has triton too, but `uv pip --torch-backend` looks for it on PyTorch's index alone
             for project, number in re.findall(r"^(triton\S*)==([\d.]+)", "\n".join(build.requirements), re.MULTILINE):
-                stub(folder.with_name(project), project, number, tag, "linux_x86_64", [])
+                stub(folder.with_name(project), project, number, tag=tag, platform="linux_x86_64", requirements=[])
     for folder in root.glob("whl/*/*"):
         write_listing(folder)
 
 
 def find_real_wheels() -> list[Path]:
     """The wheels of torch in the folders that pip's configuration names under find-links, if this machine has any."""
-    command = ["uv", "tool", "run", "pip", "config", "list"]
-    settings = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-    folders: set[str] = set()
-    for line in settings.splitlines():
-        name, _, value = line.partition("=")
-        if name.endswith("find-links"):
-            folders.update(value.strip("'\"").replace("\\n", " ").split())
-    paths = [Path(folder.removeprefix("file://")) for folder in sorted(folders)]
-    return sorted(wheel for path in paths for wheel in path.glob("torch-*_x86_64.whl"))
+    folders = {Path(folder.removeprefix("file://")) for folder in pip_setting("find-links")}
+    return sorted(wheel for folder in folders for wheel in folder.glob("torch-*_x86_64.whl"))
 
 
-def stub(folder: Path, project: str, version: str, tag: str, platform: str, requirements: list[str]) -> None:
+def stub(folder: Path, project: str, version: str, *, tag: str, platform: str, requirements: Sequence[str]) -> None:
     """Writes a wheel that has metadata and no code."""
     name = project.replace("-", "_")
     info = f"{name}-{version}.dist-info"

@@ -86,6 +86,7 @@ class ProxyServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Proxy)
         self.folders = folders
         self.tls = tls
+        self.own_proxies = urllib.request.getproxies()  # now, before a process names this proxy in its environment
         self.requests: list[str] = []
 
 
@@ -101,7 +102,7 @@ class Proxy(BaseHTTPRequestHandler):
             self.serve(host)
             return
         try:
-            upstream = connect(host, int(port))
+            upstream = connect(host, int(port), self.server.own_proxies)
         except OSError as error:
             self.send_error(502, explain=f"{host}: {error}")
             return
@@ -121,9 +122,6 @@ class Proxy(BaseHTTPRequestHandler):
         except (ssl.SSLError, ConnectionError) as error:  # a client without our authority; it reports the reason itself
             self.server.requests.append(f"{host}: {error}")
 
-    def log_message(self, format: str, *args: object) -> None:
-        """Says nothing: `Folder` records what a stood-in host was asked, and a tunnel is nobody's business."""
-
 
 class Folder(SimpleHTTPRequestHandler):
     """Serves the files of one stood-in host inside the TLS session, over a connection that stays open."""
@@ -136,14 +134,14 @@ class Folder(SimpleHTTPRequestHandler):
         self.send_header("Cache-Control", "no-cache")  # ask again: the folder is built anew when its script changes
         super().end_headers()
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (http.server names it so)
         self.server.requests.append(format % args)
 
 
-def connect(host: str, port: int) -> socket.socket:
+def connect(host: str, port: int, own_proxies: Mapping[str, str]) -> socket.socket:
     """Opens a connection to a host that is not stood in, through this machine's own proxy where it has one."""
-    own = urllib.request.getproxies().get("https")
-    if own is None or urllib.request.proxy_bypass(host):
+    own = own_proxies.get("https")
+    if own is None or urllib.request.proxy_bypass_environment(host, own_proxies):  # type: ignore[attr-defined]
         return socket.create_connection((host, port), timeout=60)
     url = urllib.parse.urlsplit(own)
     headers = {}
