@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class LabrigError(Exception):
     """One refusal or failure, shown as `error:`, `cause:` and `tip:`; never as a traceback.
@@ -25,3 +28,103 @@ class UsageError(LabrigError):
 
     kind = "usage"
     exit_code = 2
+
+
+class UnknownOptionError(UsageError):
+    """The command line holds an option or a word that the command does not have."""
+
+    kind = "unknown_option"
+
+
+class AnswerError(UsageError):
+    """The answer to one question cannot be taken. `question` names it."""
+
+    kind = "invalid_answer"
+
+    def __init__(self, question: str, message: str, *, cause: str | None = None, tip: str | None = None) -> None:
+        super().__init__(message, cause=cause, tip=tip)
+        self.question = question
+
+
+class UnknownQuestionError(AnswerError):
+    """No question of the template has this name."""
+
+    kind = "unknown_question"
+
+
+class UnknownChoiceError(AnswerError):
+    """The question has choices, and the answer is none of them."""
+
+    kind = "unknown_choice"
+
+
+class ForbiddenChoiceError(AnswerError):
+    """The choice exists and does not go with the earlier answers; `cause` says why."""
+
+    kind = "forbidden_choice"
+
+
+class UnaskedQuestionError(AnswerError):
+    """The earlier answers leave no room for this question."""
+
+    kind = "unasked_question"
+
+
+class MissingAnswerError(AnswerError):
+    """The question has no default and was not answered."""
+
+    kind = "missing_answer"
+
+
+class AnswersFileError(UsageError):
+    """A file of answers cannot be read."""
+
+    kind = "answers_file"
+
+
+class PresetError(UsageError):
+    """A preset cannot be found or read."""
+
+    kind = "preset"
+
+
+class LockedAnswerError(AnswerError):
+    """A preset fixes this answer for everybody who uses it."""
+
+    kind = "locked_answer"
+
+
+class DestinationError(UsageError):
+    """The repository cannot be created in this place."""
+
+    kind = "destination"
+
+
+class NotInteractiveError(UsageError):
+    """A question would have to be asked, and nobody can answer it here."""
+
+    kind = "not_interactive"
+
+
+class TemplateError(LabrigError):
+    """The template itself is wrong, whatever the user answered."""
+
+    kind = "template"
+
+
+class WriteError(LabrigError):
+    """The file system refused; what was written has been removed again."""
+
+    kind = "write"
+
+
+class GitError(LabrigError):
+    """Git is needed and missing, or failed."""
+
+    kind = "git"
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """The end of a sentence that names the likely word, or nothing."""
+    near = get_close_matches(word, list(words), n=1, cutoff=0.6)
+    return f". Did you mean '{near[0]}'?" if near else ""

@@ -1,0 +1,282 @@
+"""The command line: commands, options and help, no logic."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .errors import LabrigError, UsageError
+
+if TYPE_CHECKING:
+    from .questions import Question
+    from .render import Template
+    from .report import Report
+    from .source import Source
+
+ABOUT = "Start a machine-learning research repository, and keep it up to date."
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; nothing is asked.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+Where = Annotated[
+    str | None,
+    typer.Option("--template", metavar="URL|PATH", help="Another template than labrig's own. [LABRIG_TEMPLATE]"),
+]
+Version = Annotated[
+    str | None, typer.Option("--template-version", metavar="REF", help="A tag, branch or commit of the template.")
+]
+
+
+class Program:
+    """One run of labrig: what was typed, the template once it is open, and the voice."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = words
+        self.resources = ExitStack()
+        self._template: tuple[Source, Template] | None = None
+
+    @property
+    def template(self) -> tuple[Source, Template]:
+        """The template that the command line names, opened at the first look."""
+        if self._template is None:
+            from .render import Template
+            from .source import open_template
+
+            where, version = _option(self.words, "--template"), _option(self.words, "--template-version")
+            source = self.resources.enter_context(open_template(where, version))
+            self._template = source, Template(source.root)
+        return self._template
+
+    def report(self, *, quiet: bool = False) -> Report:
+        """The voice, from the first word on: also for errors in the command line itself."""
+        from .report import Report
+
+        return Report(quiet=quiet or bool({"--quiet", "-q"} & set(self.words)), json="--json" in self.words)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run labrig; the exit code is 0 done, 1 failed, 2 wrong use, 3 a person is needed, 130 stopped."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    program = Program(words)
+    with program.resources:
+        try:
+            return _run(program)
+        except KeyboardInterrupt:
+            program.report().say("\nStopped. Nothing was written.")
+            return 130
+        except LabrigError as error:
+            program.report().error(error)
+            return error.exit_code
+
+
+def _run(program: Program) -> int:
+    completing = "_LABRIG_COMPLETE" in os.environ
+    app = application(program, with_questions=completing or program.words[:1] == ["new"])
+    try:
+        code = app(program.words, prog_name="labrig", standalone_mode=False)
+    except typer.TyperException as error:
+        command = " ".join(["labrig", *program.words[:1]]) if program.words[:1] == ["new"] else "labrig"
+        raise UsageError(error.format_message().rstrip("."), tip=f"{command} --help") from error
+    if code == 130:  # Typer's way to say that Ctrl-C was pressed
+        raise KeyboardInterrupt
+    return code if isinstance(code, int) else 0
+
+
+def application(program: Program, *, with_questions: bool) -> typer.Typer:
+    """The commands. With questions, `new` has an option for each of them, which costs reading the template."""
+    app = typer.Typer(
+        help=ABOUT,
+        no_args_is_help=True,
+        rich_markup_mode=None,  # plain help is there in half the time
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+
+    @app.callback()
+    def labrig(
+        version: Annotated[
+            bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+        ] = False,
+    ) -> None:
+        del version
+
+    def new(
+        flags: dict[str, str],
+        directory: Annotated[
+            str | None, typer.Argument(help="Where to create it. The name of the folder becomes the project's name.")
+        ] = None,
+        yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: take the default of every other question.")] = False,
+        advanced: Annotated[bool, typer.Option("--advanced", help="Ask every question.")] = False,
+        dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="List the files and write nothing.")] = False,
+        install: Annotated[bool, typer.Option("--install", help="Then lock, install and test it.")] = False,
+        run: Annotated[bool, typer.Option("--run", help="Then install it and train the example.")] = False,
+        git: Annotated[bool, typer.Option("--git/--no-git", help="Make it a git repository, without a commit.")] = True,
+        preset: Annotated[
+            list[str] | None, typer.Option("--preset", "-p", metavar="NAME|FILE|URL#NAME", help="Start from a preset; may be repeated. [LABRIG_PRESET]")
+        ] = None,
+        set_: Annotated[
+            list[str] | None, typer.Option("--set", "-s", metavar="QUESTION=ANSWER", help="Answer one question; may be repeated.")
+        ] = None,
+        answers: Annotated[
+            Path | None, typer.Option("--answers", metavar="FILE", help="Answers in YAML, or a .copier-answers.yml.")
+        ] = None,
+        template: Where = None,
+        template_version: Version = None,
+        json: Json = False,
+        quiet: Quiet = False,
+    ) -> None:
+        from .new import Request
+        from .new import new as create
+
+        del json
+        request = Request(
+            directory=directory,
+            flags=flags,
+            settings=set_ or [],
+            preset=preset or [name for name in [os.environ.get("LABRIG_PRESET")] if name],
+            answers_file=answers,
+            template=template,
+            template_version=template_version,
+            yes=yes,
+            advanced=advanced,
+            dry_run=dry_run,
+            git=git,
+            install=install,
+            run=run,
+        )
+        source, renderer = program.template
+        create(request, source, renderer, program.report(quiet=quiet))
+
+    app.command("new", help="Create a repository. It asks at most 12 questions; with --yes none.")(
+        _with_answers(new, program.template[1] if with_questions else None)
+    )
+
+    @app.command("questions", help="List every question, its choices and its default.")
+    def questions(template: Where = None, template_version: Version = None, json: Json = False) -> None:
+        from .questionnaire import list_questions
+
+        del template, template_version, json
+        list_questions(program.template[1], program.report())
+
+    @app.command("doctor", help="Compare this machine with what a repository asks for, and name the remedy.")
+    def doctor(
+        directory: Annotated[Path, typer.Argument(help="A generated repository.")] = Path(),
+        json: Json = False,
+        quiet: Quiet = False,
+    ) -> None:
+        from .doctor import diagnose
+
+        del json
+        raise typer.Exit(diagnose(directory, program.report(quiet=quiet)))
+
+    app.add_typer(_presets(program), name="presets", help="List, show and save presets: named sets of answers.")
+    return app
+
+
+def _presets(program: Program) -> typer.Typer:
+    app = typer.Typer(rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
+
+    @app.callback(invoke_without_command=True)
+    def default(context: typer.Context) -> None:
+        if context.invoked_subcommand is None:
+            list_(json=False)
+
+    @app.command("list", help="List the presets: built in, and your own.")
+    def list_(json: Json = False) -> None:
+        from .presets import list_presets
+
+        del json
+        list_presets(program.report())
+
+    @app.command("show", help="Show the answers of a preset.")
+    def show(
+        name: Annotated[str, typer.Argument(metavar="NAME|FILE|URL#NAME", help="The preset.")], json: Json = False
+    ) -> None:
+        from .presets import show_preset
+
+        del json
+        show_preset(name, program.report())
+
+    @app.command("save", help="Save answers as a preset of your own.")
+    def save(
+        name: Annotated[str, typer.Argument(help="Its name.")],
+        settings: Annotated[list[str] | None, typer.Argument(metavar="QUESTION=ANSWER", help="The answers.")] = None,
+        answers: Annotated[
+            Path | None, typer.Option("--answers", metavar="FILE", help="Take the answers of a repository or a file.")
+        ] = None,
+        json: Json = False,
+    ) -> None:
+        from .questionnaire import save_preset
+
+        del json
+        save_preset(name, settings or [], answers, program.template[1], program.report())
+
+    return app
+
+
+def _with_answers(command: Callable[..., None], template: Template | None) -> Callable[..., None]:
+    """`command` with an option for every question of `template`; it gets them together, as `flags`."""
+    parameters = [
+        parameter for parameter in inspect.signature(command, eval_str=True).parameters.values() if parameter.name != "flags"
+    ]
+    prefix = "answer_"
+    for question in template.questions.values() if template else ():
+        values = _values(question)
+        option = typer.Option(
+            "--" + question.name.replace("_", "-"),
+            metavar="|".join(values) or "TEXT",
+            help=question.help,
+            autocompletion=_completion(values),
+        )
+        annotation = Annotated[str | None, option]
+        parameters.append(
+            inspect.Parameter(prefix + question.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        )
+
+    @wraps(command)
+    def run(**options: Any) -> None:
+        flags = {name.removeprefix(prefix): options.pop(name) for name in list(options) if name.startswith(prefix)}
+        command({name: text for name, text in flags.items() if text is not None}, **options)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    del run.__wrapped__  # type: ignore[attr-defined]
+    return run
+
+
+def _values(question: Question) -> list[str]:
+    if question.type == "bool":
+        return ["yes", "no"]
+    return [str(choice.value) for choice in question.choices]
+
+
+def _completion(values: list[str]) -> Callable[[str], list[str]]:
+    def complete(incomplete: str) -> list[str]:
+        return [value for value in values if value.startswith(incomplete)]
+
+    return complete
+
+
+def _option(words: Sequence[str], name: str) -> str | None:
+    """The value of an option that is needed before the command line can be understood."""
+    for position, word in enumerate(words):
+        if word == name and position + 1 < len(words):
+            return words[position + 1]
+        if word.startswith(name + "="):
+            return word.removeprefix(name + "=")
+    return None
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"labrig {version('labrig')}")
+        raise typer.Exit
