@@ -18,6 +18,7 @@ import sys
 import sysconfig
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.metadata import Distribution, EntryPoint, distributions
@@ -84,7 +85,7 @@ class Package:
             about["info/link.json"] = {"noarch": link, "package_metadata_version": 1}
         (channel / subdir).mkdir(parents=True, exist_ok=True)
         stem = f"{self.name}-{self.version}-{self.build}"
-        with conda_builder(stem, channel / subdir, compression_level=1, compression_threads=2) as archive:
+        with conda_builder(stem, channel / subdir, compression_level=1) as archive:
             paths = [add(archive, path, content) for path, content in self.files.items()]
             about["info/paths.json"] = {"paths": paths, "paths_version": 1}
             for path, value in about.items():
@@ -121,7 +122,8 @@ def conda_channel() -> Path:
     torch = [
         wheel for wheel in pytorch_index.find_real_wheels() if wheel.name.startswith(f"torch-{PYTORCH}+cpu-{tag}-")
     ]
-    return cache.built("conda-channel", functools.partial(write, torch=torch), [Path(__file__), STACK, *torch])
+    made_from = [Path(__file__), *pypi_requirements(), *torch]
+    return cache.built("conda-channel", functools.partial(write, torch=torch), made_from)
 
 
 def write(root: Path, torch: Sequence[Path]) -> None:
@@ -132,8 +134,8 @@ def write(root: Path, torch: Sequence[Path]) -> None:
         packages = [*python_packages(work / "python"), *cuda_version_packages()]
         packages += pytorch_packages(install(work / "torch", torch, "--no-deps"))
         packages += pypi_packages(install(work / "pypi", pypi_requirements()))
-        for package in packages:
-            package.write(channel)
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            list(threads.map(lambda package: package.write(channel), packages))
     asyncio.run(index_fs(channel))
 
 
