@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from hosts import cache, conda
 from hosts.conda_channel import PYTHON, PYTHONS
-from hosts.pytorch_index import BUILDS, find_real_wheels
+from hosts.pytorch_index import BUILDS, real_cpu_wheels
 from hosts.standin import StandIn, own_authorities, stand_in
 from hosts.tools import Tools
 from packaging.requirements import Requirement
@@ -155,9 +155,9 @@ def test_the_stub_for_cuda_13_0_brings_what_the_real_wheel_brings(tools: Tools, 
 
 def test_the_stub_for_the_cpu_requires_what_the_real_wheel_requires() -> None:
     (stub,) = [build for build in BUILDS if build.index == "cpu" and build.torch == "2.13.0"]
-    wheels = [wheel for wheel in find_real_wheels() if wheel.name.startswith(f"torch-{stub.torch}+cpu-")]
+    wheels = real_cpu_wheels(stub.torch, PYTHON)
     if not wheels:
-        pytest.skip(f"pip's find-links name no folder with a wheel of torch {stub.torch}+cpu")
+        pytest.skip(f"pip's find-links name no folder with a wheel of torch {stub.torch}+cpu for Python {PYTHON}")
     with zipfile.ZipFile(wheels[0]) as wheel:
         real = email.message_from_bytes(wheel.read(f"torch-{stub.torch}+cpu.dist-info/METADATA"))
     assert {*map(Requirement, stub.requirements)} == {*map(Requirement, real.get_all("Requires-Dist", []))}

@@ -118,11 +118,8 @@ def add(archive: tarfile.TarFile, path: str, content: Path | bytes) -> dict[str,
 
 def conda_channel() -> Path:
     """The folder to serve as conda.anaconda.org: it holds the channel `conda-forge`."""
-    tag = f"cp{PYTHON.replace('.', '')}"
-    torch = [
-        wheel for wheel in pytorch_index.find_real_wheels() if wheel.name.startswith(f"torch-{PYTORCH}+cpu-{tag}-")
-    ]
-    made_from = [Path(__file__), *pypi_requirements(), *torch]
+    torch = pytorch_index.real_cpu_wheels(PYTORCH, PYTHON)
+    made_from: list[Path | str] = [Path(__file__), *pypi_requirements(), *torch]
     return cache.built("conda-channel", functools.partial(write, torch=torch), made_from)
 
 

@@ -156,6 +156,12 @@ def find_real_wheels() -> list[Path]:
     return sorted(wheel for folder in folders for wheel in folder.glob("torch-*_x86_64.whl"))
 
 
+def real_cpu_wheels(version: str, python: str) -> list[Path]:
+    """The wheels of one version of torch for the CPU and one Python, of which there is one or none."""
+    start = f"torch-{version}+cpu-cp{python.replace('.', '')}-"
+    return [wheel for wheel in find_real_wheels() if wheel.name.startswith(start)]
+
+
 def stub(folder: Path, project: str, version: str, *, tag: str, platform: str, requirements: Sequence[str]) -> None:
     """Writes a wheel that has metadata and no code."""
     name = project.replace("-", "_")
