@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
+from hosts.tools import Tools
+from hosts.tools import tools as open_tools
 
 from labrig.render import Template
 
@@ -82,3 +84,10 @@ def interpreters() -> list[str]:
                 break
     assert found
     return found
+
+
+@pytest.fixture(scope="session")
+def tools() -> Iterator[Tools]:
+    """The package managers, with hosts that this machine may not reach answered on the loopback interface."""
+    with open_tools() as opened:
+        yield opened
