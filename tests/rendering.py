@@ -53,7 +53,7 @@ def resolve(given: Answers) -> Answers:
     return answers
 
 
-parsed = functools.cache(lambda text: yaml.load(text, yaml.CSafeLoader))  # noqa: S506 - the same as safe_load, faster
+parsed = functools.cache(lambda text: yaml.load(text, yaml.CSafeLoader))
 
 
 def choices(question: str) -> list[Any]:
@@ -136,7 +136,7 @@ def variants(path: str) -> list[tuple[Answers, str]]:
 def combinations(names: list[str]) -> Iterator[Answers]:
     values = [OPEN[name] if name in OPEN else choices(name) for name in names]
     total = math.prod(len(each) for each in values)
-    chance = random.Random(total)  # noqa: S311 - not a secret
+    chance = random.Random(total)
     drawn: Iterable[tuple[Any, ...]] = (
         itertools.product(*values)
         if total <= MOST_VARIANTS
