@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 from hosts.tools import Tools
 from hosts.tools import tools as open_tools
-from repositories import ROOT
+from repositories import ROOT, TEMPLATE
+
+from labrig.render import Template
+
+
+@pytest.fixture(scope="session")
+def template() -> Template:
+    """The template of this checkout."""
+    return TEMPLATE
 
 
 @pytest.fixture(scope="session")
