@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from .errors import LabrigError
@@ -56,6 +56,11 @@ class Report:
             self.object({"ok": False, "error": fields})
         else:
             self._block(self.paint("error", RED), error.message, error.cause, error.tip)
+
+    def detail(self, lines: Iterable[str]) -> None:
+        """What another program said, set off from our own words."""
+        for line in lines:
+            self.say(self.paint("  " + _printable(line), GREY))
 
     def paint(self, text: str, colour: str) -> str:
         """`text` in a colour, where colours are wanted."""

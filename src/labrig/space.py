@@ -28,6 +28,8 @@ TEXTS = (
     "null",
     "1.10",
     "A.b-c_1",
+    "ab",
+    "x" * 39,
     "x" * 300,
     "ada@example.org",
     "https://example.org/ada/my-experiment",
