@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hosts.tools import Tools
 from hosts.tools import tools as open_tools
+from proof_report import proof_report, pytest_terminal_summary  # noqa: F401 - a fixture and a hook
 from repositories import ROOT, TEMPLATE
 
 from labrig.render import Template

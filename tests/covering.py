@@ -4,35 +4,44 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from operator import itemgetter
 
 from labrig.factors import File, Part
 from labrig.space import OPEN, Point, Space
 
-CANDIDATES = 12  # of these random completions the one that shows most is taken
+CANDIDATES = 6  # of these random completions the one that shows most is taken
 TEXTS_IN_TRIPLES = 4
 
-Target = Hashable
-Shows = Callable[[Point], set[Target]]
+Slot = tuple[int, ...]  # the questions or parts that something is shown of
+Targets = Mapping[Slot, Mapping[Hashable, Point]]  # what each slot shall show, with a combination that allows it
+Shows = Callable[[Point, Iterable[Slot]], Iterable[tuple[Slot, Hashable]]]  # what a complete combination shows there
 
 
-def cover(space: Space, targets: Mapping[Target, Point], shows: Shows, seed: int) -> list[Point]:
-    """Complete combinations that together show every target; each target comes with a combination that allows it."""
+def cover(space: Space, targets: Targets, shows: Shows, seed: int) -> list[Point]:
+    """Complete combinations that together show everything there is to be shown."""
     chance = random.Random(seed)
-    waiting = dict(targets)
+    waiting = {slot: dict(wanted) for slot, wanted in targets.items() if wanted}
     rows: list[Point] = []
     while waiting:
-        target, point = next(iter(waiting.items()))
-        candidates = [full for _ in range(CANDIDATES) if (full := space.complete(point, chance))]
-        shown, row = max(
-            (([seen for seen in shows(full) if seen in waiting], full) for full in candidates),
-            key=lambda pair: len(pair[0]),
-        )
-        assert target in shown, f"{target} cannot be shown"
+        slot, wanted = next(iter(waiting.items()))
+        value, point = next(iter(wanted.items()))
+        best: list[tuple[Slot, Hashable]] = []
+        row: Point | None = None
+        for _ in range(CANDIDATES):
+            candidate = space.complete(point, chance)
+            assert candidate is not None, "what is wanted is legal"
+            shown = [(where, what) for where, what in shows(candidate, waiting) if what in waiting[where]]
+            if len(shown) > len(best):
+                best, row = shown, candidate
+        assert row is not None and (slot, value) in best, f"{value} cannot be shown at {slot}"
         rows.append(row)
-        for seen in shown:
-            del waiting[seen]
+        for where, what in best:
+            del waiting[where][what]
+            if not waiting[where]:
+                del waiting[where]
     return rows
 
 
@@ -41,22 +50,27 @@ def cover(space: Space, targets: Mapping[Target, Point], shows: Shows, seed: int
 
 def three_way(space: Space, seed: int) -> list[Point]:
     """Combinations in which every three answers that can be given together are given together."""
-    return cover(space, dict(triples(space)), shown_triples, seed)
+    return cover(space, triples(space), shown_triples, seed)
 
 
-def triples(space: Space) -> Iterator[tuple[Target, Point]]:
+def triples(space: Space) -> dict[Slot, dict[Hashable, Point]]:
     """Every legal combination of the answers to three questions. Of a text, the first four samples that are legal."""
     kept = [_kept(space, name) for name in space.names]
-    for names in itertools.combinations(space.names, 3):
-        positions = [space.names.index(name) for name in names]
-        for point in space.points(names):
-            if all(point[position] in kept[position] for position in positions):
-                yield tuple((position, point[position]) for position in positions), point
+    found: dict[Slot, dict[Hashable, Point]] = {}
+    for slot in itertools.combinations(range(len(space.names)), 3):
+        values = itemgetter(*slot)
+        points = space.points([space.names[number] for number in slot])
+        found[slot] = {
+            values(point): point for point in points if all(point[number] in kept[number] for number in slot)
+        }
+    return found
 
 
-def shown_triples(point: Point) -> set[Target]:
+def shown_triples(point: Point, slots: Iterable[Slot]) -> Iterator[tuple[Slot, Hashable]]:
     """The triples of answers in a combination."""
-    return set(itertools.combinations(enumerate(point), 3))
+    for slot in slots:
+        first, second, third = slot
+        yield slot, (point[first], point[second], point[third])
 
 
 def _kept(space: Space, name: str) -> set[int]:
@@ -66,6 +80,8 @@ def _kept(space: Space, name: str) -> set[int]:
 
 
 # Two parts of one file
+
+SEAM = -1  # begins the slot of a seam: (SEAM, first part, second part)
 
 
 class Assembly:
@@ -84,34 +100,42 @@ class Assembly:
         """Whole files in which every two texts that can stand in one file do so, and every seam that there can be."""
         return cover(self.space, {**self.pairs(), **self.seams()}, self.shows, seed)
 
-    def shows(self, point: Point) -> set[Target]:
+    def shows(self, point: Point, slots: Iterable[Slot]) -> Iterator[tuple[Slot, Hashable]]:
         """The pairs of texts and the seams in one file."""
         if self.file.path(point) is None:
-            return set()
+            return
         numbers = [known[part.text(point)] for part, known in zip(self.parts, self.numbers, strict=True)]
-        pairs: set[Target] = {
-            (first, numbers[first], second, numbers[second])
-            for first, second in itertools.combinations(range(len(numbers)), 2)
-        }
+        met: dict[Slot, Hashable] = {}
+        for slot in slots:
+            if len(slot) == 2:
+                yield slot, (numbers[slot[0]], numbers[slot[1]])
+            else:
+                met = met or self._met(point)
+                if slot in met:
+                    yield slot, met[slot]
+
+    def _met(self, point: Point) -> dict[Slot, Hashable]:
+        """The seams in one file: which parts meet there, and the edges of their texts."""
         filled = [(number, text) for number, part in enumerate(self.file.parts) if (text := part.text(point))]
-        return pairs | {
-            (first, ending(before), second, beginning(after, ending(before)))
+        return {
+            (SEAM, first, second): (ending(before), beginning(after, ending(before)))
             for (first, before), (second, after) in itertools.pairwise(filled)
         }
 
-    def pairs(self) -> dict[Target, Point]:
+    def pairs(self) -> dict[Slot, dict[Hashable, Point]]:
         """Every two texts of two parts that can stand in one file."""
-        found: dict[Target, Point] = {}
-        for first, second in itertools.combinations(range(len(self.parts)), 2):
-            shared = set(self.space.closure(self.parts[first].axes)) & set(self.space.closure(self.parts[second].axes))
-            key = self.space.getter(shared)
-            left, right = self._by_key(first, key), self._by_key(second, key)
+        found: dict[Slot, dict[Hashable, Point]] = {}
+        for slot in itertools.combinations(range(len(self.parts)), 2):
+            closures = [set(self.space.closure(self.parts[number].axes)) for number in slot]
+            key = self.space.getter(closures[0] & closures[1])
+            left, right = (self._by_key(number, key) for number in slot)
+            wanted = found[slot] = {}
             for value, texts in left.items():
                 for (one, start), (other, end) in itertools.product(texts.items(), right.get(value, {}).items()):
-                    found.setdefault((first, one, second, other), merged(start, end))
+                    wanted.setdefault((one, other), merged(start, end))
         return found
 
-    def _by_key(self, number: int, key: Callable[[Point], Point]) -> dict[Point, dict[int, Point]]:
+    def _by_key(self, number: int, key: Callable[[Sequence[int]], Point]) -> dict[Point, dict[int, Point]]:
         """The texts of a part for each combination of the answers that it shares with another, with an example."""
         found: dict[Point, dict[int, Point]] = defaultdict(dict)
         part = self.parts[number]
@@ -120,31 +144,42 @@ class Assembly:
                 found[key(point)].setdefault(self.numbers[number][part.text(point)], point)
         return found
 
-    def seams(self) -> dict[Target, Point]:
+    def seams(self) -> dict[Slot, dict[Hashable, Point]]:
         """Every two texts between which nothing else stands, as far as their edges differ."""
-        found: dict[Target, Point] = {}
-        for first, part in enumerate(self.file.parts):
-            for end, starts in edges(part, ending).items():
-                for second in range(first + 1, len(self.file.parts)):
-                    following = self.file.parts[second]
-                    for start, ends in edges(following, lambda text, end=end: beginning(text, end)).items():
-                        point = self._together(first, starts, second, ends)
-                        if point:
-                            found[first, end, second, start] = point
-                    if "" not in following.variants:
-                        break
+        found: dict[Slot, dict[Hashable, Point]] = {}
+        parts = self.file.parts
+        for first, second in itertools.combinations(range(len(parts)), 2):
+            between = [part.variants.get("") for part in parts[first + 1 : second]]
+            nothing = [points for points in between if points]
+            if len(nothing) < len(between):
+                continue
+            wanted = found[SEAM, first, second] = {}
+            for end, starts in edges(parts[first], ending).items():
+                for start, ends in edges(parts[second], partial(beginning, end=end)).items():
+                    point = self._together([starts, ends, *nothing])
+                    if point:
+                        wanted[end, start] = point
         return found
 
-    def _together(self, first: int, starts: list[Point], second: int, ends: list[Point]) -> Point | None:
-        """A combination that gives one of `starts`, one of `ends`, and nothing between the two parts."""
-        between = [part.variants[""] for part in self.file.parts[first + 1 : second]]
-        return self._agreeing(self.space.start, [starts, ends, *between])
+    def _together(self, choices: list[list[Point]]) -> Point | None:
+        """A combination that agrees with one point of each list."""
+        # Answers that only one list decides, and that have nothing to do with others, cannot disagree.
+        deciding = Counter(number for points in choices for number, index in enumerate(points[0]) if index != OPEN)
+        kept = itemgetter(*[number for number in deciding if deciding[number] > 1 or number in self._limited], -1, -1)
+        return self._agreeing(self.space.start, [list({kept(point): point for point in points}.values()) for points in choices])
+
+    @cached_property
+    def _limited(self) -> set[int]:
+        """The questions that are limited by others, or limit them."""
+        names = self.space.names
+        linked = [self.space.closure([name]) for name in names]
+        return {names.index(name) for closure in linked if len(closure) > 1 for name in closure}
 
     def _agreeing(self, point: Point, choices: list[list[Point]]) -> Point | None:
         if not choices:
             return point if self.space.complete(point) else None
-        for choice in dict.fromkeys(choices[0]):
-            if all(OPEN in {one, other} or one == other for one, other in zip(point, choice, strict=True)):
+        for choice in choices[0]:
+            if all(one in {OPEN, other} or other == OPEN for one, other in zip(point, choice, strict=True)):
                 found = self._agreeing(merged(point, choice), choices[1:])
                 if found:
                     return found

@@ -70,7 +70,7 @@ class Space:
             )
         self.domains = {name: tuple(self._domain(template.questions[name])) for name in self.names}
         self.start: Point = (OPEN,) * len(self.names)
-        self._getters: dict[str, Callable[[Point], Point]] = {}
+        self._getters: dict[str, Callable[[Sequence[int]], Point]] = {}
         for name in template.all_questions:
             self._getters[name] = self.getter(self.axes_of([name]))
         self._limit_getters = {name: self.getter(self.axes_of(self.limits(name)) - {name}) for name in self.names}
@@ -195,7 +195,7 @@ class Space:
             plain = default if default is not MISSING and not any("{" in text for text in _texts(default)) else MISSING
             yield from dict.fromkeys([*samples, *([] if plain is MISSING else [question.parse(plain)])])
 
-    def getter(self, axes: Iterable[str]) -> Callable[[Point], Point]:
+    def getter(self, axes: Iterable[str]) -> Callable[[Sequence[int]], Point]:
         """A function that takes the numbers of these questions out of a point."""
         positions = sorted(self._position[name] for name in axes)
         if not positions:
@@ -205,15 +205,15 @@ class Space:
             return lambda point: (point[only],)
         return itemgetter(*positions)
 
-    def value(self, name: str, point: Point) -> object:
+    def value(self, name: str, point: Sequence[int]) -> object:
         """What a question or a hidden value is worth; MISSING when it is worth nothing."""
         return self._evaluate(name, point)[0]
 
-    def token(self, name: str, point: Point) -> int:
+    def token(self, name: str, point: Sequence[int]) -> int:
         """A number that is the same for equal values."""
         return self._evaluate(name, point)[1]
 
-    def _evaluate(self, name: str, point: Point) -> tuple[object, int]:
+    def _evaluate(self, name: str, point: Sequence[int]) -> tuple[object, int]:
         known = self._values[name]
         key = self._getters[name](point)
         if key not in known:
@@ -226,7 +226,7 @@ class Space:
             known[key] = value, self._tokens.setdefault(text, len(self._tokens))
         return known[key]
 
-    def _computed(self, question: Question, point: Point) -> object:
+    def _computed(self, question: Question, point: Sequence[int]) -> object:
         try:
             return self.template.computed(question, self.context(self.value_reads(question.name), point))
         except TemplateError as error:
@@ -236,7 +236,7 @@ class Space:
                 failing, self.axes_of([question.name]), lambda other: self._computed(question, other), point
             ) from error
 
-    def context(self, names: Iterable[str], point: Point) -> dict[str, Any]:
+    def context(self, names: Iterable[str], point: Sequence[int]) -> dict[str, Any]:
         """What Jinja is given to read these names."""
         context = dict(self.constants)
         for name in names:
@@ -248,7 +248,7 @@ class Space:
 
     # Legal combinations
 
-    def options(self, name: str, point: Point) -> tuple[int, ...]:
+    def options(self, name: str, point: Sequence[int]) -> tuple[int, ...]:
         """The numbers of the values that a question takes after the answers of `point`."""
         known = self._options[name]
         key = self._limit_getters[name](point)
@@ -256,7 +256,7 @@ class Space:
             known[key] = tuple(self._legal_options(self.template.questions[name], point))
         return known[key]
 
-    def _legal_options(self, question: Question, point: Point) -> Iterator[int]:
+    def _legal_options(self, question: Question, point: Sequence[int]) -> Iterator[int]:
         context = self.context(self.limits(question.name), point)
         if not self.template.applies(question, context):
             yield UNASKED
@@ -335,27 +335,26 @@ class Space:
 
     def complete(self, point: Point | None = None, chance: random.Random | None = None) -> Point | None:
         """A legal combination of all answers that agrees with `point`: the usual answers, or random ones."""
-        return self._complete(self.start if point is None else point, 0, chance)
+        state = list(self.start if point is None else point)
+        return tuple(state) if self._complete(state, 0, chance) else None
 
-    def _complete(self, point: Point, number: int, chance: random.Random | None) -> Point | None:
-        if number == len(self.names):
-            return point
+    def _complete(self, state: list[int], number: int, chance: random.Random | None) -> bool:
+        """Decides every open answer from `number` on; says whether that can be done."""
+        if number == len(state):
+            return True
         name = self.names[number]
-        options: Iterable[int] = self.options(name, point)
-        if point[number] != OPEN:
-            return self._complete(point, number + 1, chance) if point[number] in options else None
-        if chance:
-            options = chance.sample(list(options), len(list(options)))
-        else:
-            usual = self.usual(name, point)
-            options = [usual, *(index for index in options if index != usual)]
-        for index in options:
-            found = self._complete((*point[:number], index, *point[number + 1 :]), number + 1, chance)
-            if found:
-                return found
-        return None
+        options = self.options(name, state)
+        if state[number] != OPEN:
+            return state[number] in options and self._complete(state, number + 1, chance)
+        first = int(chance.random() * len(options)) if chance else options.index(self.usual(name, state))
+        for index in (*options[first:], *options[:first]):
+            state[number] = index
+            if self._complete(state, number + 1, chance):
+                return True
+        state[number] = OPEN
+        return False
 
-    def usual(self, name: str, point: Point) -> int:
+    def usual(self, name: str, point: Sequence[int]) -> int:
         """The number of the value that a question suggests; of its first one where its suggestion has no number."""
         known = self._usual[name]
         key = self._usual_getters[name](point)
@@ -385,13 +384,13 @@ class Space:
         return {name: self.domains[name][index] for name, index in zip(self.names, point, strict=True) if index >= 0}
 
     def shown(
-        self, error: TemplateError, axes: Iterable[str], attempt: Callable[[Point], object], point: Point
+        self, error: TemplateError, axes: Iterable[str], attempt: Callable[[Point], object], point: Sequence[int]
     ) -> TemplateError:
         """The error with the smallest combination that shows it: the fewest answers that are not suggested anyway."""
         if self._explaining or (error.tip or "").startswith("it shows"):
             return error
         self._explaining = True
-        failing = [point]
+        failing = [tuple(point)]
         try:
             for other in self.points(axes):
                 try:
@@ -399,8 +398,9 @@ class Space:
                 except TemplateError as found:
                     if found.cause == error.cause:
                         failing.append(other)
-            complete = [full for other in failing if (full := self.complete(other))]
-            given = min((self.given(full) for full in complete), key=len)
+            given = min((self._shortest(other) for other in failing), key=len)
+        except TemplateError:
+            given = self.answers(tuple(point))  # the error keeps the questions themselves from being answered
         finally:
             self._explaining = False
         words = " ".join(
@@ -409,7 +409,11 @@ class Space:
         )
         return TemplateError(error.message, cause=error.cause, tip=f"it shows with {words or 'the suggested answers'}")
 
-    def _words(self, axes: Iterable[str], point: Point) -> str:
+    def _shortest(self, point: Point) -> dict[str, object]:
+        full = self.complete(point)
+        return self.given(full) if full else self.answers(point)
+
+    def _words(self, axes: Iterable[str], point: Sequence[int]) -> str:
         return " ".join(f"{name}={self.value(name, point)}" for name in self.ordered(axes)) or "no other"
 
     @cached_property

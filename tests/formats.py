@@ -1,0 +1,113 @@
+"""Parses a generated file as its format, and holds it against the schema of what it is for."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import tomllib
+from collections import Counter
+from functools import cache
+from importlib.resources import files
+from pathlib import PurePosixPath
+from typing import Any, ClassVar
+
+import jsonschema
+import yaml
+from referencing import Registry, Resource
+
+os.environ["VALIDATE_PYPROJECT_NO_NETWORK"] = "1"
+from validate_pyproject.api import Validator as PyprojectValidator  # noqa: E402 - reads the environment
+
+SCHEMAS = {
+    ".github/workflows/": "github-workflows",
+    ".github/dependabot.yml": "dependabot",
+    ".gitlab-ci.yml": "gitlab-ci",
+    "CITATION.cff": "citation-file-format",
+}
+
+
+class Checker:
+    """Checks each distinct content once, and counts what it did."""
+
+    def __init__(self) -> None:
+        self.checks: Counter[str] = Counter()
+        self._known: dict[tuple[str, bytes], str] = {}
+
+    def problem(self, path: str, content: bytes) -> str:
+        """What is wrong with a file, or nothing."""
+        name = PurePosixPath(path).name
+        key = (path if name in {".gitlab-ci.yml", "pyproject.toml"} else name, content)
+        if key not in self._known:
+            self._known[key] = self._check(path, content)
+        return self._known[key]
+
+    def _check(self, path: str, content: bytes) -> str:
+        try:
+            text = content.decode()
+            data = self._parse(PurePosixPath(path), text)
+            if path == "pyproject.toml":
+                self.checks["validate-pyproject"] += 1
+                _pyproject()(data)
+            for beginning, schema in SCHEMAS.items():
+                if path.startswith(beginning):
+                    self.checks[f"JSON schema {schema}"] += 1
+                    _schema(schema).validate(data)
+        except (ValueError, SyntaxError, yaml.YAMLError, jsonschema.ValidationError) as error:
+            return f"{type(error).__name__}: {str(error)[:500]}"
+        return ""
+
+    def _parse(self, path: PurePosixPath, text: str) -> Any:
+        if path.suffix == ".toml":
+            self.checks["tomllib"] += 1
+            return tomllib.loads(text)
+        if path.suffix in {".yml", ".yaml", ".cff"}:
+            self.checks["yaml"] += 1
+            return yaml.load(text, Loader=UniqueKeys)  # noqa: S506 - a safe loader
+        if path.suffix == ".json":
+            self.checks["json"] += 1
+            return json.loads(text, object_pairs_hook=_unique)
+        if path.suffix == ".py":
+            self.checks["compile"] += 1
+            return ast.parse(text)
+        self.checks["UTF-8 text"] += 1
+        return text
+
+
+class UniqueKeys(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """YAML 1.2, in which `on` and a date are texts, and a key is given once."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] not in {"bool", "timestamp"}]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if doubled := [key for key, amount in Counter(map(str, keys)).items() if amount > 1]:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {doubled[0]} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep=deep)  # type: ignore[no-any-return]
+
+
+UniqueKeys.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|false"), list("tf"))
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if doubled := [key for key, amount in Counter(key for key, _ in pairs).items() if amount > 1]:
+        raise ValueError(f"the key {doubled[0]} is given twice")
+    return dict(pairs)
+
+
+@cache
+def _pyproject() -> PyprojectValidator:
+    return PyprojectValidator()
+
+
+@cache
+def _schema(name: str) -> Any:
+    text = files("check_jsonschema").joinpath(f"builtin_schemas/vendor/{name}.json").read_text(encoding="utf-8")
+    schema = json.loads(text)
+    kind = jsonschema.validators.validator_for(schema)
+    registry: Registry[Any] = Registry().with_resource(schema.get("$id", name), Resource.from_contents(schema))
+    return kind(schema, registry=registry)

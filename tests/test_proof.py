@@ -1,0 +1,178 @@
+"""Every combination of answers gives files that are right: shown part by part, and searched for in whole repositories."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from copier_reference import Reference, differences
+from covering import Assembly, shown_triples, three_way, triples
+from formats import Checker
+from proof import SEED, Proof
+from proof_report import Report
+from repositories import ROOT, choices, legal_combinations
+
+from labrig.factors import Factors
+from labrig.render import Template
+from labrig.space import FOLDER_NAME, Space
+
+RANDOM_COMBINATIONS = 20_000
+COMBINATIONS_WITH_COPIER = 500
+
+
+@pytest.fixture(scope="module")
+def proof(proof_report: Report) -> Proof:
+    with proof_report.seconds("seconds of processor time: every combination rendered"):
+        proof = Proof(Template(ROOT))
+        assert proof.factors.problems() == []
+        contents = proof.contents
+    parts = [part for file in proof.factors.files for part in file.parts]
+    proof_report.figures |= {
+        "questions": len(proof.space.names),
+        "combinations of answers, a text counted once": proof.space.total,
+        "files of the template": len(proof.factors.files),
+        "files shown in all their combinations": sum(proof.is_listed(file) for file in proof.factors.files),
+        "parts of files": len(parts),
+        "texts of parts": sum(len(part.variants) for part in parts),
+        "distinct contents to be checked": len(contents),
+    }
+    return proof
+
+
+@pytest.fixture(scope="module")
+def space(proof: Proof) -> Space:
+    return proof.space
+
+
+@pytest.fixture(scope="module")
+def checker() -> Checker:
+    """Shared by the tests here, so that no content is checked twice."""
+    return Checker()
+
+
+def test_every_content_of_every_file_is_well_formed(proof: Proof, checker: Checker, proof_report: Report) -> None:
+    with proof_report.seconds("seconds of processor time: every content parsed"):
+        problems = [
+            f"{content.path}, from {content.source}: {problem}\n  it shows with {proof.shown_with(content)}"
+            for content in proof.contents
+            if (problem := checker.problem(content.path, content.content))
+        ]
+    proof_report.count(checker.checks)
+    assert problems == []
+
+
+def test_the_parts_of_every_file_put_together_are_what_the_template_renders(proof: Proof) -> None:
+    for point in itertools.islice(proof.space.samples(SEED), 500):
+        answers = proof.template.resolve(proof.space.answers(point), folder_name=FOLDER_NAME)
+        assert differences(proof.factors.render(point), proof.template.render(answers)) == [], proof.space.given(point)
+
+
+def test_the_combinations_are_those_that_the_questions_allow(space: Space) -> None:
+    linked = sum(1 for _ in legal_combinations())  # of framework, package manager, accelerator, python, checker and CI
+    free = ["license", "editor"]
+    assert space.total == linked * len(choices(free[0])) * len(choices(free[1])) * 2 * 2, "hooks and agents are yes or no"
+
+
+def test_whole_repositories_with_every_three_answers_are_well_formed(
+    proof: Proof, checker: Checker, proof_report: Report
+) -> None:
+    rows = three_way(proof.space, SEED)
+    wanted = triples(proof.space)
+    shown = {slot: {value for row in rows for where, value in shown_triples(row, [slot])} for slot in wanted}
+    missing = {slot: wanted[slot].keys() - shown[slot] for slot in wanted if wanted[slot].keys() - shown[slot]}
+    assert missing == {}, "the covering array is complete"
+    for row in rows:
+        for content in proof.whole(row):
+            assert not checker.problem(content.path, content.content), (content.path, proof.shown_with(content))
+    proof_report.figures["combinations that show every three answers"] = len(rows)
+    proof_report.figures["sets of three answers"] = sum(len(values) for values in wanted.values())
+
+
+def test_whole_repositories_of_random_answers_are_well_formed(
+    proof: Proof, checker: Checker, proof_report: Report
+) -> None:
+    known = {(content.path, content.content) for content in proof.contents}
+    before = checker.checks.copy()
+    with proof_report.seconds("seconds of processor time: random combinations"):
+        for point in itertools.islice(proof.space.samples(SEED + 1), RANDOM_COMBINATIONS):
+            for file in proof.factors.files:
+                path = file.path(point)
+                if path is None:
+                    continue
+                content = file.content(point)
+                assert not proof.is_listed(file) or (path, content) in known, f"{file.name} has a content that is not listed"
+                assert not checker.problem(path, content), (path, proof.space.given(point))
+    proof_report.figures["random combinations"] = RANDOM_COMBINATIONS
+    proof_report.count(checker.checks - before)
+
+
+def test_every_two_texts_that_can_stand_in_one_file_are_looked_at_together(proof: Proof) -> None:
+    for file in proof.factors.files:
+        if proof.is_listed(file):
+            continue
+        assembly = Assembly(file)
+        pairs = assembly.pairs()
+        rows = proof.combinations(file)
+        for slot, wanted in pairs.items():
+            seen = {value for row in rows for _, value in assembly.shows(row, [slot])}
+            assert seen == wanted.keys(), (file.name, [assembly.parts[number].place for number in slot])
+        for point in itertools.islice(proof.space.samples(SEED + 2), 200):
+            if file.path(point) is not None:
+                for slot, value in assembly.shows(point, pairs):
+                    assert value in pairs[slot], "a random combination shows no pair that was not thought of"
+
+
+def test_every_seam_between_two_texts_is_looked_at(proof: Proof) -> None:
+    for file in proof.factors.files:
+        if proof.is_listed(file):
+            continue
+        assembly = Assembly(file)
+        seams = assembly.seams()
+        seen = {
+            (slot, value) for row in proof.combinations(file) for slot, value in assembly.shows(row, [*seams])
+        }
+        assert seen == {(slot, value) for slot, values in seams.items() for value in values}
+        for point in itertools.islice(proof.space.samples(SEED + 3), 200):
+            if file.path(point) is not None:
+                assert all(value in seams[slot] for slot, value in assembly._met(point).items()), "no seam was overlooked"
+
+
+def test_copier_renders_the_same_files(plain_template: Path, proof_report: Report) -> None:
+    reference = Reference(plain_template)
+    factors = Factors(Template(plain_template), constants={"_src_path": str(plain_template)})
+    seconds = 0.0
+    for point in itertools.islice(factors.space.samples(SEED + 4), COMBINATIONS_WITH_COPIER):
+        start = time.process_time()
+        files, _, _ = reference.copy(factors.space.answers(point), FOLDER_NAME)
+        seconds += time.process_time() - start
+        assert differences(factors.render(point), files) == [], factors.space.given(point)
+    each = seconds / COMBINATIONS_WITH_COPIER
+    figures = proof_report.figures
+    figures["combinations equal to Copier's, byte for byte"] = COMBINATIONS_WITH_COPIER
+    figures["milliseconds of one render by Copier in memory"] = round(1000 * each, 1)
+    rendering = figures.get("seconds of processor time: every combination rendered")
+    if isinstance(rendering, float):
+        figures["Copier for every combination, in the time of the proof"] = round(each * factors.space.total / rendering)
+
+
+def test_a_new_question_and_its_file_are_proven_without_a_change_here(plain_template: Path, proof: Proof, tmp_path: Path) -> None:
+    root = tmp_path / "template"
+    shutil.copytree(plain_template, root)
+    with (root / "questions" / "repository.yml").open("a", encoding="utf-8") as file:
+        file.write("\nspelling: {type: str, help: Which spelling?, choices: [british, american, none], default: none}\n")
+    layer = root / "template" / "{{ '.' if spelling != 'none' else '' }}"
+    layer.mkdir()
+    (layer / "spelling-{{ spelling }}.toml.jinja").write_text(
+        'words = "{{ spelling }}"\nfor = "{{ framework }}"\n', encoding="utf-8"
+    )
+    extended = Proof(Template(root))
+    assert extended.space.total == 3 * proof.space.total
+    assert extended.factors.problems() == []
+    added = {content.path for content in extended.contents} - {content.path for content in proof.contents}
+    assert added == {"spelling-british.toml", "spelling-american.toml"}
+    checker = Checker()
+    assert all(not checker.problem(content.path, content.content) for content in extended.contents if content.path in added)
+    assert checker.checks["tomllib"] == 4
