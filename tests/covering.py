@@ -29,14 +29,14 @@ def cover(space: Space, targets: Targets, shows: Shows, seed: int) -> list[Point
         slot, wanted = next(iter(waiting.items()))
         value, point = next(iter(wanted.items()))
         best: list[tuple[Slot, Hashable]] = []
-        row: Point | None = None
+        row = point
         for _ in range(CANDIDATES):
             candidate = space.complete(point, chance)
             assert candidate is not None, "what is wanted is legal"
             shown = [(where, what) for where, what in shows(candidate, waiting) if what in waiting[where]]
             if len(shown) > len(best):
                 best, row = shown, candidate
-        assert row is not None and (slot, value) in best, f"{value} cannot be shown at {slot}"
+        assert (slot, value) in best, f"{value} cannot be shown at {slot}"
         rows.append(row)
         for where, what in best:
             del waiting[where][what]
@@ -110,11 +110,11 @@ class Assembly:
             if len(slot) == 2:
                 yield slot, (numbers[slot[0]], numbers[slot[1]])
             else:
-                met = met or self._met(point)
+                met = met or self.met(point)
                 if slot in met:
                     yield slot, met[slot]
 
-    def _met(self, point: Point) -> dict[Slot, Hashable]:
+    def met(self, point: Point) -> dict[Slot, Hashable]:
         """The seams in one file: which parts meet there, and the edges of their texts."""
         filled = [(number, text) for number, part in enumerate(self.file.parts) if (text := part.text(point))]
         return {
@@ -166,7 +166,9 @@ class Assembly:
         # Answers that only one list decides, and that have nothing to do with others, cannot disagree.
         deciding = Counter(number for points in choices for number, index in enumerate(points[0]) if index != OPEN)
         kept = itemgetter(*[number for number in deciding if deciding[number] > 1 or number in self._limited], -1, -1)
-        return self._agreeing(self.space.start, [list({kept(point): point for point in points}.values()) for points in choices])
+        return self._agreeing(
+            self.space.start, [list({kept(point): point for point in points}.values()) for points in choices]
+        )
 
     @cached_property
     def _limited(self) -> set[int]:
@@ -204,7 +206,7 @@ def ending(text: str) -> str:
 
 
 def beginning(text: str, end: str) -> str:
-    """What matters at the beginning of a part after such an end: blank lines and indentation, or the rest of the line."""
+    """What matters at the beginning of a part after such an end: blank lines and indentation, or the line's rest."""
     return text[: len(text) - len(text.lstrip()) + 1] if end.endswith("\n") else text.partition("\n")[0]
 
 

@@ -8,17 +8,17 @@ import os
 import re
 import tomllib
 from collections import Counter
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
-import jsonschema
+import fastjsonschema
 import yaml
-from referencing import Registry, Resource
 
 os.environ["VALIDATE_PYPROJECT_NO_NETWORK"] = "1"
-from validate_pyproject.api import Validator as PyprojectValidator  # noqa: E402 - reads the environment
+from validate_pyproject.api import Validator as PyprojectValidator
 
 SCHEMAS = {
     ".github/workflows/": "github-workflows",
@@ -53,8 +53,8 @@ class Checker:
             for beginning, schema in SCHEMAS.items():
                 if path.startswith(beginning):
                     self.checks[f"JSON schema {schema}"] += 1
-                    _schema(schema).validate(data)
-        except (ValueError, SyntaxError, yaml.YAMLError, jsonschema.ValidationError) as error:
+                    _schema(schema)(data)
+        except (ValueError, SyntaxError, yaml.YAMLError, fastjsonschema.JsonSchemaException) as error:
             return f"{type(error).__name__}: {str(error)[:500]}"
         return ""
 
@@ -105,9 +105,7 @@ def _pyproject() -> PyprojectValidator:
 
 
 @cache
-def _schema(name: str) -> Any:
+def _schema(name: str) -> Callable[[Any], Any]:
     text = files("check_jsonschema").joinpath(f"builtin_schemas/vendor/{name}.json").read_text(encoding="utf-8")
-    schema = json.loads(text)
-    kind = jsonschema.validators.validator_for(schema)
-    registry: Registry[Any] = Registry().with_resource(schema.get("$id", name), Resource.from_contents(schema))
-    return kind(schema, registry=registry)
+    validate: Callable[[Any], Any] = fastjsonschema.compile(json.loads(text), use_default=False)
+    return validate

@@ -46,6 +46,7 @@ class Proof:
         self.template = template
         self.factors = Factors(template)
         self.space = self.factors.space
+        self._combinations: dict[str, tuple[Point, ...]] = {}
 
     @cached_property
     def contents(self) -> tuple[Content, ...]:
@@ -67,7 +68,9 @@ class Proof:
         """The combinations of answers in which a file is looked at."""
         if self.is_listed(file):
             return self.space.points(file.axes)
-        return tuple(Assembly(file).rows(SEED))
+        if file.name not in self._combinations:
+            self._combinations[file.name] = tuple(Assembly(file).rows(SEED))
+        return self._combinations[file.name]
 
     def is_listed(self, file: File) -> bool:
         """Whether a file is looked at in every combination of the answers that it depends on."""

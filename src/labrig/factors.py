@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 from jinja2 import Template as JinjaTemplate
@@ -107,6 +107,10 @@ class Part:
             if self.file.path(point) is not None:
                 found.setdefault(self.text(point), []).append(point)
         return found
+
+    def look(self) -> None:
+        """Render every text that can stand here."""
+        len(self.variants)
 
 
 class File:
@@ -301,9 +305,9 @@ class Factors:
         """Everything that keeps a combination of answers from being rendered, each shown with the smallest one."""
         found: dict[str, TemplateError] = {}
         for file in self.files:
-            for attempt in (file.paths, *(partial(getattr, part, "variants") for part in file.parts)):
+            for look in (file.paths, *(part.look for part in file.parts)):
                 try:
-                    attempt()
+                    look()
                 except TemplateError as error:
                     found.setdefault(f"{error.message} {error.cause}", error)
         return list(found.values())

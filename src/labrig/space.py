@@ -20,7 +20,7 @@ from .render import ANSWERS_FILE, Template
 TEXTS = (
     "my-experiment",
     "",
-    'a "quoted" \'text\' with \\ and \\n',
+    "a \"quoted\" 'text' with \\ and \\n",
     "{{ framework }} {% raw %} {# ${{ x }} $(id) `id` %PATH%",
     "my_experiment",
     "Grüße, 研究 🧪",
