@@ -181,14 +181,18 @@ def application(program: Program, *, with_questions: bool) -> typer.Typer:
 
     @app.command("doctor", help="Compare this machine with what a repository asks for, and name the remedy.")
     def doctor(
-        directory: Annotated[Path, typer.Argument(help="A generated repository.")] = Path(),
+        directory: Annotated[
+            Path | None, typer.Argument(help="A generated repository; without one, this machine and all accelerators.")
+        ] = None,
+        template: Where = None,
+        template_version: Version = None,
         json: Json = False,
         quiet: Quiet = False,
     ) -> None:
-        from .doctor import diagnose
+        from .doctor import doctor as examine
 
-        del json
-        raise typer.Exit(diagnose(directory, program.report(quiet=quiet)))
+        del template, template_version, json
+        raise typer.Exit(examine(directory, program.template[0].root, program.report(quiet=quiet)))
 
     app.add_typer(_presets(program), name="presets", help="List, show and save presets: named sets of answers.")
     return app
