@@ -206,7 +206,7 @@ def why_nobody_can_be_asked() -> str:
     for variable in ("CLAUDECODE", "CURSOR_AGENT", "GEMINI_CLI", "CODEX_SANDBOX", "AI_AGENT", "CI"):
         if os.environ.get(variable):
             return f"{variable} is set"
-    return "" if sys.stdin.isatty() and sys.stderr.isatty() else "this is not an interactive terminal"
+    return "" if sys.stdin.isatty() and sys.stdout.isatty() else "this is not an interactive terminal"
 
 
 def list_questions(template: Template, report: Report) -> None:
