@@ -2,12 +2,14 @@
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator
+import math
+import random
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, meta
 
 ROOT = Path(__file__).parent.parent
 TEMPLATE = ROOT / "template"
@@ -46,9 +48,12 @@ def resolve(given: Answers) -> Answers:
             continue
         default = question["default"]
         text = compiled(default).render(answers) if isinstance(default, str) else default
-        answers[name] = yaml.safe_load(text) if question["type"] == "yaml" else text
+        answers[name] = parsed(text) if question["type"] == "yaml" else text
     answers["_copier_answers"] = {name: answers[name] for name in questions() if questions()[name].get("when", True)}
     return answers
+
+
+parsed = functools.cache(lambda text: yaml.load(text, yaml.CSafeLoader))
 
 
 def choices(question: str) -> list[Any]:
@@ -56,14 +61,6 @@ def choices(question: str) -> list[Any]:
         return [True, False]
     values = questions()[question]["choices"].values()
     return [value["value"] if isinstance(value, dict) else value for value in values]
-
-
-def every(*names: str, **given: Any) -> Iterator[Answers]:
-    """The legal combinations of all choices of these questions, the other ones as given or default."""
-    for values in itertools.product(*(choices(name) for name in names)):
-        asked = {**given, **dict(zip(names, values, strict=True))}
-        if legal(asked):
-            yield resolve(asked)
 
 
 def legal(asked: Answers) -> bool:
@@ -75,12 +72,12 @@ def legal(asked: Answers) -> bool:
     return known["accelerator"] in builds["accelerators"] and known["python"] in builds["python"]
 
 
-def render(answers: Answers, *, only: str | None = None) -> dict[str, str]:
-    """The generated files as {path: text}, or the one at the path `only`."""
+def render(answers: Answers) -> dict[str, str]:
+    """The generated files as {path: text}."""
     files: dict[str, str] = {}
     for source in sources():
         path = destination(source, answers)
-        if path is None or (only is not None and path != only):
+        if path is None:
             continue
         assert path not in files, f"two owners of {path}"
         files[path] = content(source, answers)
@@ -104,3 +101,77 @@ def content(source: Path, answers: Answers) -> str:
     if source.suffix != ".jinja":
         return source.read_text(encoding="utf-8")
     return jinja.get_template(source.relative_to(ROOT).as_posix()).render(answers)
+
+
+OPEN = {
+    "project_name": ["demo", "The-longest-name-that-a-project-can-have"[:39]],
+    "package": ["demo", "the_longest_name_that_a_package_can_have"[:39]],
+    "description": ["", 'Does "half" of it \\ hold: 50 % # or more?'],
+    "author_name": ["", "Ada O'Hara: née Müller"],
+    "author_email": ["", "ada@example.org"],
+    "repository": ["", "https://github.com/ada/demo"],
+}
+"""Two answers for each question that has no choices."""
+
+MOST_VARIANTS = 3000
+
+
+def variants(path: str) -> list[tuple[Answers, str]]:
+    """The different contents of one generated file, each with answers that lead to it.
+
+    All combinations of the questions that the file names, through whatever it includes; where those are too many,
+    a sample of them (the same every time).
+    """
+    found: dict[str, Answers] = {}
+    for source in sources():
+        if source.name.removesuffix(".jinja") != path.rpartition("/")[2]:
+            continue  # no file whose own name is an answer has this path
+        for asked in combinations(sorted(asked_by(source))):
+            answers = resolve(asked)
+            if destination(source, answers) == path:
+                found.setdefault(content(source, answers), answers)
+    return [(answers, text) for text, answers in found.items()]
+
+
+def combinations(names: list[str]) -> Iterator[Answers]:
+    values = [OPEN[name] if name in OPEN else choices(name) for name in names]
+    total = math.prod(len(each) for each in values)
+    chance = random.Random(total)
+    drawn: Iterable[tuple[Any, ...]] = (
+        itertools.product(*values)
+        if total <= MOST_VARIANTS
+        else (tuple(chance.choice(each) for each in values) for _ in range(MOST_VARIANTS))
+    )
+    for chosen in drawn:
+        asked = dict(zip(names, chosen, strict=True))
+        if legal(asked):
+            yield asked
+
+
+@functools.cache
+def asked_by(source: Path) -> frozenset[str]:
+    """The questions that a file of the template depends on: by its path, its text, and the hidden values in both."""
+    names = set().union(*(variables_of(part) for part in source.relative_to(TEMPLATE).parts))
+    if source.suffix == ".jinja":
+        names |= variables_of(source.read_text(encoding="utf-8"))
+    return frozenset(question for name in names for question in asked_for(name))
+
+
+@functools.cache
+def asked_for(name: str) -> frozenset[str]:
+    question = questions().get(name)
+    if question is None:
+        return frozenset()
+    if question.get("when", True):
+        return frozenset([name])
+    return frozenset(asked for inner in variables_of(question["default"]) for asked in asked_for(inner))
+
+
+def variables_of(text: str) -> set[str]:
+    """The variables that a template reads, also in what it includes and imports."""
+    tree = jinja.parse(text)
+    names = set(meta.find_undeclared_variables(tree))
+    for included in meta.find_referenced_templates(tree):
+        assert included is not None, f"an include must name its file: {text}"
+        names |= variables_of((ROOT / included).read_text(encoding="utf-8"))
+    return names

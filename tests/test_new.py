@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT
+from repositories import ROOT
 
 from labrig.cli import main
 from labrig.render import Template

@@ -119,6 +119,42 @@ class TemplateError(LabrigError):
     kind = "template"
 
 
+class TemplateMissingError(LabrigError):
+    """This installation of labrig has no template of its own."""
+
+    kind = "template_missing"
+
+
+class TemplateUnreachableError(LabrigError):
+    """git cannot read the repository: no network, no such repository, no permission."""
+
+    kind = "template_unreachable"
+
+
+class TemplateAddressError(UsageError):
+    """The address or the version is nothing that could be handed to git."""
+
+    kind = "template_address"
+
+
+class TemplateNotFoundError(UsageError):
+    """The template is a path, and there is nothing."""
+
+    kind = "template_not_found"
+
+
+class UnknownVersionError(UsageError):
+    """The template has no such tag, branch or commit."""
+
+    kind = "unknown_version"
+
+
+class NotATemplateError(UsageError):
+    """There is no copier.yml."""
+
+    kind = "not_a_template"
+
+
 class WriteError(LabrigError):
     """The file system refused; what was written has been removed again."""
 
