@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .errors import LabrigError, UsageError
+from .errors import LabrigError, StoppedError, UsageError
 
 if TYPE_CHECKING:
     from .questions import Question
@@ -71,6 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             program.report().say("\nStopped. Nothing was written.")
             return 130
+        except StoppedError as error:
+            program.report().say(f"\n{error.message}")
+            return error.exit_code
         except LabrigError as error:
             program.report().error(error)
             return error.exit_code
@@ -82,8 +85,9 @@ def _run(program: Program) -> int:
     try:
         code = app(program.words, prog_name="labrig", standalone_mode=False)
     except typer.TyperException as error:
-        command = " ".join(["labrig", *program.words[:1]]) if program.words[:1] == ["new"] else "labrig"
-        raise UsageError(error.format_message().rstrip("."), tip=f"{command} --help") from error
+        message = re.sub(r" \(Possible options: (--[\w-]+).*\)$", r". Did you mean '\1'?", error.format_message())
+        command = " ".join(["labrig", *[word for word in program.words[:1] if word == "new"]])
+        raise UsageError(message.rstrip("."), tip=f"{command} --help") from error
     if code == 130:  # Typer's way to say that Ctrl-C was pressed
         raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
@@ -112,17 +116,27 @@ def application(program: Program, *, with_questions: bool) -> typer.Typer:
         directory: Annotated[
             str | None, typer.Argument(help="Where to create it. The name of the folder becomes the project's name.")
         ] = None,
-        yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: take the default of every other question.")] = False,
+        *,
+        yes: Annotated[
+            bool, typer.Option("--yes", "-y", help="Ask nothing: take the default of every other question.")
+        ] = False,
         advanced: Annotated[bool, typer.Option("--advanced", help="Ask every question.")] = False,
         dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="List the files and write nothing.")] = False,
         install: Annotated[bool, typer.Option("--install", help="Then lock, install and test it.")] = False,
         run: Annotated[bool, typer.Option("--run", help="Then install it and train the example.")] = False,
         git: Annotated[bool, typer.Option("--git/--no-git", help="Make it a git repository, without a commit.")] = True,
         preset: Annotated[
-            list[str] | None, typer.Option("--preset", "-p", metavar="NAME|FILE|URL#NAME", help="Start from a preset; may be repeated. [LABRIG_PRESET]")
+            list[str] | None,
+            typer.Option(
+                "--preset",
+                "-p",
+                metavar="NAME|FILE|URL#NAME",
+                help="Start from a preset; may be repeated. [LABRIG_PRESET]",
+            ),
         ] = None,
         set_: Annotated[
-            list[str] | None, typer.Option("--set", "-s", metavar="QUESTION=ANSWER", help="Answer one question; may be repeated.")
+            list[str] | None,
+            typer.Option("--set", "-s", metavar="QUESTION=ANSWER", help="Answer one question; may be repeated."),
         ] = None,
         answers: Annotated[
             Path | None, typer.Option("--answers", metavar="FILE", help="Answers in YAML, or a .copier-answers.yml.")
@@ -140,7 +154,7 @@ def application(program: Program, *, with_questions: bool) -> typer.Typer:
             directory=directory,
             flags=flags,
             settings=set_ or [],
-            preset=preset or [name for name in [os.environ.get("LABRIG_PRESET")] if name],
+            presets=preset or [name for name in [os.environ.get("LABRIG_PRESET")] if name],
             answers_file=answers,
             template=template,
             template_version=template_version,
@@ -224,7 +238,9 @@ def _presets(program: Program) -> typer.Typer:
 def _with_answers(command: Callable[..., None], template: Template | None) -> Callable[..., None]:
     """`command` with an option for every question of `template`; it gets them together, as `flags`."""
     parameters = [
-        parameter for parameter in inspect.signature(command, eval_str=True).parameters.values() if parameter.name != "flags"
+        parameter
+        for parameter in inspect.signature(command, eval_str=True).parameters.values()
+        if parameter.name != "flags"
     ]
     prefix = "answer_"
     for question in template.questions.values() if template else ():
@@ -237,17 +253,18 @@ def _with_answers(command: Callable[..., None], template: Template | None) -> Ca
         )
         annotation = Annotated[str | None, option]
         parameters.append(
-            inspect.Parameter(prefix + question.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+            inspect.Parameter(
+                prefix + question.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+            )
         )
 
-    @wraps(command)
     def run(**options: Any) -> None:
         flags = {name.removeprefix(prefix): options.pop(name) for name in list(options) if name.startswith(prefix)}
         command({name: text for name, text in flags.items() if text is not None}, **options)
 
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    del run.__wrapped__  # type: ignore[attr-defined]
+    described: Any = run  # Typer reads a command's options from its signature
+    described.__signature__ = inspect.Signature(parameters)
+    described.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
 
 

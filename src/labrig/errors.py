@@ -23,6 +23,13 @@ class LabrigError(Exception):
         self.tip = tip
 
 
+class StoppedError(LabrigError):
+    """The user pressed Ctrl-C after the files were written."""
+
+    kind = "stopped"
+    exit_code = 130
+
+
 class UsageError(LabrigError):
     """The command cannot be carried out as it was given; nothing was written."""
 
@@ -110,6 +117,42 @@ class TemplateError(LabrigError):
     """The template itself is wrong, whatever the user answered."""
 
     kind = "template"
+
+
+class TemplateMissingError(LabrigError):
+    """This installation of labrig has no template of its own."""
+
+    kind = "template_missing"
+
+
+class TemplateUnreachableError(LabrigError):
+    """git cannot read the repository: no network, no such repository, no permission."""
+
+    kind = "template_unreachable"
+
+
+class TemplateAddressError(UsageError):
+    """The address or the version is nothing that could be handed to git."""
+
+    kind = "template_address"
+
+
+class TemplateNotFoundError(UsageError):
+    """The template is a path, and there is nothing."""
+
+    kind = "template_not_found"
+
+
+class UnknownVersionError(UsageError):
+    """The template has no such tag, branch or commit."""
+
+    kind = "unknown_version"
+
+
+class NotATemplateError(UsageError):
+    """There is no copier.yml."""
+
+    kind = "not_a_template"
 
 
 class WriteError(LabrigError):

@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +48,7 @@ class Destination:
         return self.top.parent
 
 
-def destination(path: Path, template_root: Path | None = None) -> Destination:
+def destination(path: Path, *, template_roots: Iterable[Path] = ()) -> Destination:
     """Check that a repository can be created at `path`, before anything else is done."""
     shown = path
     try:
@@ -61,12 +61,11 @@ def destination(path: Path, template_root: Path | None = None) -> Destination:
                 tip="give the folder itself",
             )
         path = path.resolve()
-        if template_root is not None and path.is_relative_to(template_root.resolve()):
-            raise DestinationError(
-                f"{shown} lies inside the template",
-                cause=f"the template is {template_root}",
-                tip="create the repository somewhere else",
-            )
+        for root in template_roots:
+            if root.is_dir() and path.is_relative_to(root.resolve()):
+                raise DestinationError(
+                    f"{shown} lies inside the template {root}", tip="create the repository somewhere else"
+                )
         if path.is_dir():
             _check_empty(path, shown)
             return Destination(path, path)
@@ -89,7 +88,9 @@ def _check_empty(path: Path, shown: Path) -> None:
     if ANSWERS_FILE in entries:
         raise DestinationError(f"{shown} was already made by labrig", tip="give another name")
     names = ", ".join(entries[:4]) + (", ..." if len(entries) > 4 else "")
-    raise DestinationError(f"{shown} is not empty", cause=f"it holds {names}", tip="give another name, or an empty folder")
+    raise DestinationError(
+        f"{shown} is not empty", cause=f"it holds {names}", tip="give another name, or an empty folder"
+    )
 
 
 def create(place: Destination, files: Mapping[str, RenderedFile], *, git: bool) -> bool:
@@ -170,7 +171,7 @@ def _lock(folder: Path) -> Iterator[bool]:
 def _write(path: Path, file: RenderedFile) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o777 if file.executable else 0o666)
-    with open(handle, "wb") as stream:
+    with os.fdopen(handle, "wb") as stream:
         stream.write(file.content)
 
 
@@ -194,5 +195,3 @@ def _git(arguments: list[str], folder: Path) -> str:
 
 def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-

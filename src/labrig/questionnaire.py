@@ -1,29 +1,28 @@
-"""The questionnaire: brings together what was answered in advance, and asks for the rest."""
+"""The questionnaire before anybody is asked: the levels of answers given in advance, and the list of questions."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 
-from .errors import AnswerError, AnswersFileError, ForbiddenChoiceError, LockedAnswerError, UsageError, did_you_mean
 from . import presets
+from .errors import AnswerError, AnswersFileError, LockedAnswerError, UsageError, did_you_mean
 from .presets import Preset
 from .report import BOLD
 
 if TYPE_CHECKING:
     from .questions import Question
-    from .render import Answers, Template
+    from .render import Answers, Offer, Template
     from .report import Report
 
 VARIABLE = "LABRIG_"
 OTHER_VARIABLES = {"LABRIG_TEMPLATE", "LABRIG_PRESET"}
-RECOMMENDED, EACH = "recommended", "each"
-CREATE = "create"
 OF_ONE_PROJECT = {"project_name", "package", "description", "repository"}
 
 
@@ -71,7 +70,9 @@ def gather(
 def environment_answers(template: Template, environment: Mapping[str, str]) -> dict[str, object]:
     """The answers in variables like LABRIG_FRAMEWORK."""
     texts = {
-        name: environment[VARIABLE + name.upper()] for name in template.questions if VARIABLE + name.upper() in environment
+        name: environment[VARIABLE + name.upper()]
+        for name in template.questions
+        if VARIABLE + name.upper() in environment
     }
     return _from_texts(template, texts)
 
@@ -139,223 +140,73 @@ def read_answers(path: Path, template: Template) -> dict[str, object]:
     return answers
 
 
-def resolve(template: Template, given: Given, *, folder_name: str, preferred: Mapping[str, object]) -> Answers:
-    """All answers; what cannot be taken is refused with the place that it comes from."""
-    try:
-        answers = template.resolve(given.answers, folder_name=folder_name, preferred=preferred)
-    except AnswerError as error:
-        if origin := given.origins.get(error.question):
-            error.message += f" ({origin})"
-        raise
-    for name, value in given.locked.items():
-        if name in answers and answers[name] != template.questions[name].parse(value):
-            raise LockedAnswerError(
-                name,
-                f"{name} cannot be {to_text(answers[name])}",
-                cause=f"the preset {given.locked_by} locks it to {to_text(value)}",
+@dataclass
+class Questionnaire:
+    """All questions of a template, with what was answered so far; the machine suggests better defaults."""
+
+    template: Template
+    given: Given
+    folder_name: str
+    suggest: Callable[[Mapping[str, object]], Mapping[str, object]]  # from the answers so far
+
+    def resolve(self) -> Answers:
+        """All answers; what cannot be taken is refused with the place that it comes from."""
+        try:
+            self.template.resolve(
+                self.given.answers, folder_name=self.folder_name
+            )  # suggestions follow from legal ones
+            answers = self.template.resolve(
+                self.given.answers, folder_name=self.folder_name, preferred=self._preferred()
             )
-    return answers
-
-
-def differences(
-    template: Template, answers: Answers, base: Mapping[str, object], preferred: Mapping[str, object]
-) -> dict[str, object]:
-    """The few answers that, added to `base`, lead to all of `answers`."""
-    needed: dict[str, object] = {}
-    while True:
-        try:
-            reached = template.resolve({**base, **needed}, folder_name=answers.folder_name, preferred=preferred).recorded
         except AnswerError as error:
-            needed[error.question] = answers[error.question]
-            continue
-        different = [name for name, answer in answers.recorded.items() if reached[name] != answer]
-        if not different:
-            return {name: needed[name] for name in answers.recorded if name in needed}
-        needed[different[0]] = answers[different[0]]
-
-
-class Interview:
-    """Asks, one question after the other, then shows everything for review before anything is written."""
-
-    def __init__(
-        self,
-        template: Template,
-        given: Given,
-        *,
-        folder_name: str,
-        preferred: Mapping[str, object],
-        presets: list[Preset],
-        report: Report,
-    ) -> None:
-        self.template = template
-        self.given = given
-        self.folder_name = folder_name
-        self.preferred = preferred
-        self.presets = presets
-        self.report = report
-
-    def ask_all(self, *, advanced: bool, choose_preset: bool) -> Answers:
-        """Ask what is open, then review; the answers that the user wants created."""
-        each = advanced
-        for name in self.template.questions:
-            if name in self.given.answers or not (advanced or self._is_asked(name)):
-                continue
-            question = self.template.questions[name]
-            if question.choices and choose_preset and not each:
-                if self._ask_start() != EACH:
-                    break
-                each = True
-            self._ask(name)
-        return self._review()
-
-    def _is_asked(self, name: str) -> bool:
-        return self.template.questions[name].ask is not False
-
-    def _ask_start(self) -> str:
-        """Whether to take the recommended answers, a preset's, or to choose each."""
-        answers = self._resolve()
-        summary = ", ".join(
-            to_text(answers[name]) for name, question in self.template.questions.items() if question.choices
-        )
-        rows = [(f"The recommended answers ({summary})", RECOMMENDED), ("Choose each answer", EACH)]
-        rows += [(f"{preset.name}: {preset.about}".rstrip(": "), preset.name) for preset in self.presets if preset.answers]
-        chosen = str(_select("Start from", [(label, value, "") for label, value in rows], RECOMMENDED))
-        for preset in self.presets:
-            if preset.name == chosen:
-                self.given.add(preset.answers, f"the preset {preset.name}")
-                self.given.lock(preset)
-        return chosen
-
-    def _ask(self, name: str) -> None:
-        offer = self.template.offer(
-            name, self.given.answers, folder_name=self.folder_name, preferred=self.preferred
-        )
-        if not offer.applies:
-            return
-        default = self.given.answers.get(name, offer.default)
-        self.given.add({name: self._prompt(offer.question, default, list(offer.choices))}, "")
-
-    def _prompt(self, question: Question, default: object, choices: list[tuple[str, object, str]]) -> object:
-        if question.many:
-            return _checkbox(question.help, choices, default)
-        if choices:
-            return _select(question.help, choices, default)
-        if question.type == "bool":
-            return _confirm(question.help, bool(default))
-        return _text(question.help, to_text(default) if isinstance(default, str | int | float) else "", self._check(question))
-
-    def _check(self, question: Question) -> Any:
-        """A function that says what is wrong with an answer while it is typed."""
-
-        def check(text: str) -> str | bool:
-            try:
-                self.template.accept(
-                    question.name, text, self.given.answers, folder_name=self.folder_name, preferred=self.preferred
-                )
-            except AnswerError as error:
-                return error.cause or error.message
-            return True
-
-        return check
-
-    def _resolve(self) -> Answers:
-        """All answers; an answer that an earlier one has made impossible is asked for again."""
-        while True:
-            try:
-                return resolve(
-                    self.template, self.given, folder_name=self.folder_name, preferred=self.preferred
-                )
-            except ForbiddenChoiceError as error:
-                self.report.say(f"{error.message}: {error.cause}")
-                del self.given.answers[error.question]
-                self._ask(error.question)
-
-    def _review(self) -> Answers:
-        """Show every answer; any of them can be changed before the repository is created."""
-        while True:
-            answers = self._resolve()
-            count = len(self.template.render(answers))
-            width = max(len(name) for name in answers.recorded)
-            rows: list[tuple[str, object, str]] = [(f"Create it, with {count} files", CREATE, "")]
-            rows += [
-                (
-                    f"{name:{width}}  {to_text(answer)}",
+            if origin := self.given.origins.get(error.question):
+                error.message += f" ({origin})"
+            raise
+        for name, value in self.given.locked.items():
+            if answers.get(name) != self.template.questions[name].parse(value):
+                raise LockedAnswerError(
                     name,
-                    f"fixed by the preset {self.given.locked_by}" if name in self.given.locked else "",
+                    f"{name} cannot be {to_text(answers.get(name))}",
+                    cause=f"the preset {self.given.locked_by} locks it to {to_text(value)}",
                 )
-                for name, answer in answers.recorded.items()
-            ]
-            chosen = str(_select("All answers (choose one to change it)", rows, CREATE))
-            if chosen == CREATE:
-                return answers
-            self.given.answers.setdefault(chosen, answers[chosen])
-            self._ask(chosen)
+        return answers
+
+    def offer(self, name: str) -> Offer:
+        """What can be answered to the question `name`."""
+        return self.template.offer(name, self.given.answers, folder_name=self.folder_name, preferred=self._preferred())
+
+    def accept(self, name: str, answer: object) -> object:
+        """`answer` in the form that the question takes; AnswerError when it cannot be taken."""
+        return self.template.accept(
+            name, answer, self.given.answers, folder_name=self.folder_name, preferred=self._preferred()
+        )
+
+    def needed(self, answers: Answers, base: Mapping[str, object]) -> dict[str, object]:
+        """The few answers that, on top of `base`, lead to all of `answers`."""
+        needed: dict[str, object] = {}
+        while True:
+            again = Questionnaire(self.template, Given({**base, **needed}), self.folder_name, self.suggest)
+            try:
+                reached = again.resolve()
+            except AnswerError as error:
+                needed[error.question] = answers[error.question]
+                continue
+            different = [name for name, answer in answers.recorded.items() if reached[name] != answer]
+            if not different:
+                return needed
+            needed[different[0]] = answers[different[0]]
+
+    def _preferred(self) -> dict[str, object]:
+        suggested = self.suggest(self.given.answers)
+        return {name: answer for name, answer in suggested.items() if name in self.template.questions}
 
 
-def _select(message: str, choices: list[tuple[str, object, str]], default: object) -> object:
-    import questionary
-
-    rows = [questionary.Choice(label, value=value, disabled=reason or None) for label, value, reason in choices]
-    first = next((row for row in rows if row.value == default and not row.disabled), None)
-    return _ask(questionary.select(message, rows, default=first, instruction=" "))
-
-
-def _checkbox(message: str, choices: list[tuple[str, object, str]], default: object) -> object:
-    import questionary
-
-    chosen = default if isinstance(default, list) else []
-    rows = [
-        questionary.Choice(label, value=value, disabled=reason or None, checked=value in chosen)
-        for label, value, reason in choices
-    ]
-    return _ask(questionary.checkbox(message, rows, instruction="(space marks, enter accepts)"))
-
-
-def _confirm(message: str, default: bool) -> object:
-    import questionary
-
-    return _ask(questionary.confirm(message, default=default))
-
-
-def _text(message: str, default: str, check: Any) -> object:
-    import questionary
-
-    return _ask(questionary.text(message, default=default, validate=check))
-
-
-def _ask(question: Any) -> object:
-    """The answer; Ctrl-C and the end of the input both stop the program."""
-    try:
-        return question.unsafe_ask()
-    except EOFError:
-        raise KeyboardInterrupt from None
-
-
-def has_terminal() -> tuple[bool, str]:
-    """Whether a person sits here who can be asked, and why not."""
-    import sys
-
-    agents = ("CLAUDECODE", "CURSOR_AGENT", "GEMINI_CLI", "CODEX_SANDBOX", "AI_AGENT", "CI")
-    for variable in agents:
+def why_nobody_can_be_asked() -> str:
+    """Why no question can be asked here, as the end of a sentence; "" when a person sits at a terminal."""
+    for variable in ("CLAUDECODE", "CURSOR_AGENT", "GEMINI_CLI", "CODEX_SANDBOX", "AI_AGENT", "CI"):
         if os.environ.get(variable):
-            return False, f"{variable} is set"
-    if not sys.stdin.isatty() or not sys.stderr.isatty():
-        return False, "the input or the output is not a terminal"
-    return True, ""
-
-
-def ask_name(template: Template, given: Given) -> str:
-    """The name of the project, asked first when no directory is given."""
-    question = template.questions["project_name"]
-
-    def check(text: str) -> str | bool:
-        try:
-            template.accept("project_name", text, given.answers, folder_name=text)
-        except AnswerError as error:
-            return error.cause or error.message
-        return not Path(text).exists() or f"{text} exists already"
-
-    return str(_text(question.help, "", check))
+            return f"{variable} is set"
+    return "" if sys.stdin.isatty() and sys.stderr.isatty() else "this is not an interactive terminal"
 
 
 def list_questions(template: Template, report: Report) -> None:
@@ -386,14 +237,16 @@ def _describe(question: Question, default: object) -> dict[str, object]:
     }
 
 
-def save_preset(name: str, settings: Iterable[str], answers_file: Path | None, template: Template, report: Report) -> None:
+def save_preset(
+    name: str, settings: Iterable[str], answers_file: Path | None, template: Template, report: Report
+) -> None:
     """Keep answers as a preset of one's own; what belongs to one project is left out."""
     given = Given()
     if answers_file is not None:
         answers = read_answers(answers_file, template)
         given.add({key: answer for key, answer in answers.items() if key not in OF_ONE_PROJECT}, str(answers_file))
     given.add(_from_texts(template, parse_settings(settings)), "")
-    resolved = resolve(template, given, folder_name="my-experiment", preferred={})
+    resolved = Questionnaire(template, given, "my-experiment", lambda _: {}).resolve()
     path = presets.save(name, {key: resolved[key] for key in given.answers})
     if report.json:
         report.object({"ok": True, "preset": name, "file": str(path)})

@@ -65,7 +65,7 @@ class Question:
         if not self.many:
             return self._cast(answer)
         if isinstance(answer, str):
-            answer = _parse_yaml(answer, BaseLoader)  # items stay texts until each is cast
+            answer = parse_yaml(answer, BaseLoader)  # items stay texts until each is cast
         if not isinstance(answer, list | tuple):
             raise AnswerError(self.name, f"{self.name} takes a list, not {answer!r}")
         return [self._cast(item) for item in answer]
@@ -102,7 +102,7 @@ def _cast(kind: str, answer: object) -> object:
         if not isinstance(answer, str):
             return answer
         try:
-            return _parse_yaml(answer, SafeLoader) if kind == "yaml" else json.loads(answer)
+            return parse_yaml(answer, SafeLoader) if kind == "yaml" else json.loads(answer)
         except (yaml.YAMLError, ValueError) as error:
             raise ValueError(f"it is not {kind.upper()}: {str(error).splitlines()[0]}") from None
     if kind == "bool":
@@ -116,7 +116,7 @@ def _cast(kind: str, answer: object) -> object:
             return str(answer)
         raise ValueError("it takes text")
     if not isinstance(answer, str | int | float):
-        raise ValueError("it takes a number")
+        raise ValueError("it takes a number")  # noqa: TRY004 - a user's mistake
     try:
         return int(answer) if kind == "int" else float(answer)
     except (ValueError, OverflowError):
@@ -142,7 +142,7 @@ def _is_unicode(text: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _parse_yaml(text: str, loader: Any) -> object:
+def parse_yaml(text: str, loader: Any = SafeLoader) -> object:
     """Parsed once per text: the catalogue is the same in every render. Templates cannot change what they are given."""
     return yaml.load(text, Loader=loader)  # noqa: S506 - only the two safe loaders above come here
 

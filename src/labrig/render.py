@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import traceback
 import unicodedata
@@ -26,10 +27,11 @@ from .errors import (
     UnknownQuestionError,
     did_you_mean,
 )
-from .questions import MISSING, Choice, Question, parse_bool, read_configuration
+from .questions import MISSING, Choice, Question, parse_bool, parse_yaml, read_configuration
 
 SUFFIX = ".jinja"
 ANSWERS_FILE = ".copier-answers.yml"
+NAME = re.compile(r"\{\{ (\w+) \}\}")
 ENVIRONMENT = {"undefined", "keep_trailing_newline", "trim_blocks", "lstrip_blocks"}
 
 
@@ -80,6 +82,13 @@ class Template:
         self._excluded = [_name_pattern(pattern) for pattern in settings.get("_exclude", [])]
         self._environment = _environment(self.root, settings.get("_envops", {}))
         self._compiled: dict[str, JinjaTemplate] = {}
+
+    @cached_property
+    def catalogue(self) -> Mapping[str, Any]:
+        """What stack.yml in the root holds; nothing when the template has none."""
+        path = self.root / "stack.yml"
+        content = parse_yaml(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return content if isinstance(content, dict) else {}
 
     # Answers
 
@@ -245,7 +254,9 @@ class Template:
 
     # Files
 
-    def render(self, answers: Answers, *, src_path: str | None = None, commit: str | None = None) -> dict[str, RenderedFile]:
+    def render(
+        self, answers: Answers, *, src_path: str | None = None, commit: str | None = None
+    ) -> dict[str, RenderedFile]:
         """Every file of the repository, by its path in it."""
         metadata = {"_commit": commit, "_src_path": src_path}
         metadata = {name: value for name, value in metadata.items() if value is not None}
@@ -256,21 +267,24 @@ class Template:
             "_copier_conf": {"answers_file": ANSWERS_FILE},
             "_folder_name": answers.folder_name,
         }
-        files: dict[str, RenderedFile] = {}
-        owners: dict[str, str] = {}
-        parts: dict[str, str] = {}
         try:
-            for source in self._sources:
-                path = self._path(source, context, parts)
-                if path is None:
-                    continue
-                if path in files:
-                    raise TemplateError(f"{owners[path]} and {source.name} both write {path}")
-                owners[path] = source.name
-                files[path] = RenderedFile(self._content(source, context), source.executable)
+            return self._render(context)
         except TemplateError as error:
             error.tip = "the answers were: " + " ".join(f"{name}={value}" for name, value in answers.recorded.items())
             raise
+
+    def _render(self, context: dict[str, Any]) -> dict[str, RenderedFile]:
+        files: dict[str, RenderedFile] = {}
+        owners: dict[str, str] = {}
+        parts: dict[str, str] = {}
+        for source in self._sources:
+            path = self._path(source, context, parts)
+            if path is None:
+                continue
+            if path in files:
+                raise TemplateError(f"{owners[path]} and {source.name} both write {path}")
+            owners[path] = source.name
+            files[path] = RenderedFile(self._content(source, context), source.executable)
         return dict(sorted(files.items()))
 
     @cached_property
@@ -366,6 +380,8 @@ class Template:
     def _text(self, text: str, context: Mapping[str, Any], where: str) -> str:
         if "{" not in text:
             return text
+        if (name := NAME.fullmatch(text)) and name[1] in context:  # most folders of a template: no need to compile
+            return str(context[name[1]])
         try:
             if text not in self._compiled:
                 self._compiled[text] = self._environment.from_string(text)

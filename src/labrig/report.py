@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from .errors import LabrigError
@@ -42,6 +42,11 @@ class Report:
         """A line that opens a block."""
         self.say(self.paint(text, BOLD))
 
+    def detail(self, lines: Iterable[str]) -> None:
+        """Lines that belong to what was just said, such as the last output of a command that failed."""
+        for line in lines:
+            self.say(f"  {_printable(line)}")
+
     def warn(self, message: str, *, cause: str | None = None, tip: str | None = None) -> None:
         """Something went on that a person should know about."""
         if not self.quiet:
@@ -56,6 +61,11 @@ class Report:
             self.object({"ok": False, "error": fields})
         else:
             self._block(self.paint("error", RED), error.message, error.cause, error.tip)
+
+    def detail(self, lines: Iterable[str]) -> None:
+        """What another program said, set off from our own words."""
+        for line in lines:
+            self.say(self.paint("  " + _printable(line), GREY))
 
     def paint(self, text: str, colour: str) -> str:
         """`text` in a colour, where colours are wanted."""

@@ -1,0 +1,102 @@
+"""The package managers as the tests run them: real programs, on this machine, in an environment of their own."""
+
+import os
+import shlex
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from uv import find_uv_bin
+
+from . import cache
+from .conda_channel import conda_channel
+from .pip_settings import pip_setting
+from .pytorch_index import pytorch_index
+from .standin import stand_in
+
+POETRY = ["poetry==2.5.1", "poetry-plugin-pypi-mirror==0.6.5"]
+JSON = "application/vnd.pypi.simple.v1+json"
+
+# What the environment in which the tests run would tell the tools about itself.
+INHERITED = {"CONDA_PREFIX", "POETRY_ACTIVE", "PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV"}
+
+
+@dataclass(frozen=True)
+class Tools:
+    """uv, pip, poetry and Python on PATH, and package hosts that answer."""
+
+    environment: Mapping[str, str]
+    channels: Path  # the folder that stands for conda.anaconda.org
+
+    def run(self, command: str, folder: Path, environment: Mapping[str, str] | None = None) -> str:
+        """Runs a command line in a folder and returns what it said, stdout and stderr together."""
+        done = subprocess.run(
+            shlex.split(command),
+            cwd=folder,
+            env=self.environment if environment is None else environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command!r} ended with {done.returncode}:\n{done.stdout}"
+        return done.stdout
+
+
+@contextmanager
+def tools() -> Iterator[Tools]:
+    """The tools with stood-in hosts, until the context ends.
+
+    Their caches are apart from the user's, which must never hold a package of the stand-ins under a true address.
+    """
+    channels = conda_channel()
+    folders = {"download.pytorch.org": pytorch_index(), "conda.anaconda.org": channels}
+    with TemporaryDirectory(prefix="tools-") as folder, stand_in(folders) as hosts:
+        write_commands(Path(folder))
+        own = Path(sys.prefix, "bin").resolve()
+        path = [part for part in os.get_exec_path() if Path(part).resolve() != own]
+        inherited = {name: value for name, value in os.environ.items() if name not in INHERITED}
+        caches = {
+            "UV_CACHE_DIR": str(cache.ROOT / "uv"),
+            "PIP_CACHE_DIR": str(cache.ROOT / "pip"),
+            "POETRY_CACHE_DIR": str(cache.ROOT / "poetry"),
+            "CONDA_PKGS_DIRS": str(cache.ROOT / "conda"),
+        }
+        settings = {
+            "PATH": os.pathsep.join([folder, *path]),
+            "UV_PYTHON_DOWNLOADS": "never",
+            "POETRY_VIRTUALENVS_IN_PROJECT": "true",
+            "PIP_ROOT_USER_ACTION": "ignore",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        }
+        yield Tools({**inherited, **hosts.environment, **caches, **settings, **poetry_settings()}, channels)
+
+
+def write_commands(folder: Path) -> None:
+    """Puts the commands that a user has on PATH into a folder: the Python that runs this, uv and poetry."""
+    python = Path(sys.base_exec_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
+    for name in ("python", "python3", python.name):
+        (folder / name).symlink_to(python)
+    (folder / "uv").symlink_to(find_uv_bin())
+    plugins = " ".join(f"--with {plugin}" for plugin in POETRY[1:])
+    poetry = folder / "poetry"
+    poetry.write_text(
+        f'#!/bin/sh\nexec uv tool run --quiet --python {python} --from {POETRY[0]} {plugins} poetry "$@"\n'
+    )
+    poetry.chmod(0o755)
+
+
+def poetry_settings() -> dict[str, str]:
+    """Where Poetry finds PyPI's packages: it needs the JSON API, which some mirrors of PyPI lack."""
+    request = urllib.request.Request("https://pypi.org/simple/pip/", headers={"Accept": JSON})
+    with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 (https, two lines up)
+        if response.headers.get_content_type() == JSON:
+            return {}
+    index = pip_setting("index-url") or ["https://pypi.org/simple/"]
+    return {"POETRY_PYPI_MIRROR_URL": index[0]}

@@ -1,0 +1,127 @@
+"""A new repository is locked, installed, checked and trained by its own README and CI, with the real tools."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hosts import conda
+from hosts.conda_channel import PYTHON, PYTORCH
+from hosts.pytorch_index import real_cpu_wheels
+from hosts.tools import Tools
+from rendering import Answers, render, resolve
+
+pytestmark = pytest.mark.managers
+
+# With a GPU as the answer, CI has to choose the CPU build against the default: the harder of the two cases.
+ACCELERATORS = {("conda", "jax"): "cu129"}
+# What CI gets from a runner and a test from the fixture `tools`.
+PROVIDED = re.compile(r"pipx install poetry==")
+
+
+@dataclass
+class Repository:
+    """A generated repository on disk, and the environment of the shell that works in it."""
+
+    folder: Path
+    answers: Answers
+    tools: Tools
+    environment: dict[str, str]
+
+    @property
+    def readme(self) -> list[str]:
+        """The commands of the README, without their comments."""
+        text = (self.folder / "README.md").read_text(encoding="utf-8")
+        blocks = re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+        return [re.sub(r"\s+# .*", "", line).strip() for block in blocks for line in block.splitlines()]
+
+    @property
+    def ci(self) -> dict[str, Any]:
+        """The job of CI."""
+        workflow = yaml.safe_load((self.folder / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+        return dict(workflow["jobs"]["check"])
+
+    def run(self, command: str) -> str:
+        return self.tools.run(command, self.folder, self.environment)
+
+    def follow(self, command: str) -> str:
+        """Runs a command that the README names."""
+        assert command in self.readme
+        return self.run(command)
+
+    def activate(self, environment: Path) -> None:
+        """What `source .venv/bin/activate` changes for the commands that follow."""
+        path = os.pathsep.join([str(environment / "bin"), self.environment["PATH"]])
+        self.environment |= {"VIRTUAL_ENV": str(environment), "PATH": path}
+
+
+@pytest.fixture
+def repository(manager: str, framework: str, tools: Tools, tmp_path: Path) -> Repository:
+    if framework == "pytorch" and not real_cpu_wheels(PYTORCH, PYTHON):
+        pytest.skip(f"pip's find-links name no folder with a wheel of torch {PYTORCH}+cpu for Python {PYTHON}")
+    accelerator = ACCELERATORS.get((manager, framework), "cu130")
+    answers = resolve(
+        {
+            "package_manager": manager,
+            "framework": framework,
+            "accelerator": accelerator,
+            "python": PYTHON,
+            "ci": "github",
+        }
+    )
+    folder = tmp_path / "demo"
+    for name, text in render(answers).items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    opened = Repository(folder, answers, tools, dict(tools.environment))
+    opened.run("git init --quiet --initial-branch main")
+    opened.run("git -c user.name=Ada -c user.email=ada@example.org add --all")
+    opened.run("git -c user.name=Ada -c user.email=ada@example.org commit --quiet --message Begin")
+    return opened
+
+
+def set_up_uv(repository: Repository) -> None:
+    repository.run("uv lock")  # what the first `uv sync` of the README does before it installs the build for the GPU
+
+
+def set_up_pip(repository: Repository) -> None:
+    repository.follow(f"python{PYTHON} -m venv .venv")
+    repository.activate(repository.folder / ".venv")
+    repository.follow("pip install poethepoet uv")
+    repository.follow("poe lock")
+
+
+def set_up_poetry(repository: Repository) -> None:
+    repository.run("poetry lock")  # what the first `poetry install` of the README does
+
+
+def set_up_conda(repository: Repository) -> None:
+    (file,) = [
+        step["with"]["environment-file"] for step in repository.ci["steps"] if "micromamba" in step.get("uses", "")
+    ]
+    prefix = repository.folder.parent / "environment"
+    conda.create(repository.folder / file, prefix, repository.tools.channels, repository.environment)
+    repository.environment = conda.activated(prefix, repository.environment)
+
+
+SET_UP = {"uv": set_up_uv, "pip": set_up_pip, "poetry": set_up_poetry, "conda": set_up_conda}
+
+
+@pytest.mark.parametrize("framework", ["pytorch", "jax"])
+@pytest.mark.parametrize("manager", SET_UP)
+def test_a_new_repository_passes_its_own_ci_and_trains(manager: str, repository: Repository) -> None:
+    SET_UP[manager](repository)
+    environment = {**repository.environment, **repository.ci.get("env", {})}
+    repository.environment = environment
+    for step in repository.ci["steps"]:
+        if "run" in step and not PROVIDED.match(step["run"]):
+            repository.run(step["run"])
+    start = repository.answers["run"]
+    repository.follow(f"{start}python -m demo train debug")
+    assert (repository.folder / "runs" / "debug" / "metrics.jsonl").stat().st_size > 0
+    untracked = repository.run("git status --porcelain --untracked-files=all").splitlines()
+    assert all(line.startswith("?? ") and line.endswith(".lock") for line in untracked), untracked
