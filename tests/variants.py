@@ -31,7 +31,7 @@ TEXTS: dict[str, list[object]] = {
 }
 """Two answers for each question that has no choices."""
 
-MOST_COMBINATIONS, SAMPLE = 5000, 2000
+MOST_COMBINATIONS, SAMPLE = 2500, 800
 
 template = Template(ROOT)
 
