@@ -12,7 +12,9 @@ from hosts import conda
 from hosts.conda_channel import PYTHON, PYTORCH
 from hosts.pytorch_index import real_cpu_wheels
 from hosts.tools import Tools
-from rendering import Answers, render, resolve
+from repositories import resolve, write
+
+from labrig.render import Answers
 
 pytestmark = pytest.mark.managers
 
@@ -73,10 +75,7 @@ def repository(manager: str, framework: str, tools: Tools, tmp_path: Path) -> Re
         }
     )
     folder = tmp_path / "demo"
-    for name, text in render(answers).items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    write(answers, folder)
     opened = Repository(folder, answers, tools, dict(tools.environment))
     opened.run("git init --quiet --initial-branch main")
     opened.run("git -c user.name=Ada -c user.email=ada@example.org add --all")

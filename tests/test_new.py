@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT
+from repositories import ROOT
 
 from labrig.cli import main
 from labrig.render import Template
@@ -76,7 +76,7 @@ def content(folder: Path) -> dict[str, tuple[bytes, bool]]:
 
 
 def entries(folder: Path) -> list[str]:
-    return sorted(os.listdir(folder))
+    return sorted(path.name for path in folder.iterdir())
 
 
 # What it creates
@@ -324,8 +324,8 @@ def test_a_forbidden_pair_is_refused_with_the_sentence_that_greys_the_choice_out
 
 @pytest.mark.parametrize(
     "name",
-    ["class", "torch", "json", "test", "CON", "x", "-demo", "9lives", "a" * 40, "a" * 300, "demo ", "dé", "🧪demo", "\u202eomed",
-     "a'b", 'a"b', "{{demo}}", "$(id)", "a\nb", "a\x1bb", "a;b", "true"],
+    ["class", "torch", "json", "test", "CON", "x", "-demo", "9lives", "a" * 40, "a" * 300, "demo ", "dé", "🧪demo",
+     "\u202eomed", "a'b", 'a"b', "{{demo}}", "$(id)", "a\nb", "a\x1bb", "a;b", "true"],
 )  # fmt: skip
 def test_a_name_that_would_break_the_repository_is_refused(name: str, labrig: Labrig) -> None:
     words = ["--", name] if name.startswith("-") else [name]

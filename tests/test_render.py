@@ -7,12 +7,11 @@ import random
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, legal_combinations
 from copier_reference import Reference, differences, differing_values
+from repositories import ROOT, legal_combinations
 
 from labrig.errors import AnswerError, ForbiddenChoiceError, TemplateError, UnknownChoiceError, UnknownQuestionError
 from labrig.questions import Question
@@ -49,11 +48,11 @@ def reference(plain_template: Path) -> Reference:
 
 
 def test_every_legal_combination_of_choices_renders_as_copier_renders_it(
-    reference: Reference, plain_template: Path, stack: dict[str, Any]
+    reference: Reference, plain_template: Path
 ) -> None:
     template = Template(plain_template)
     count = 0
-    for combination in legal_combinations(stack, template):
+    for combination in legal_combinations():
         files, folders, values = reference.copy(combination, "demo")
         answers = template.resolve(combination, folder_name="demo")
         rendered = template.render(answers, src_path=str(plain_template))
@@ -193,12 +192,12 @@ def test_an_unknown_choice_of_every_question_is_refused(template: Template) -> N
 
 
 def test_a_choice_is_forbidden_exactly_where_the_catalogue_has_no_build(
-    template: Template, stack: dict[str, Any]
+    template: Template,
 ) -> None:
     questions = template.questions
     managers = [choice.value for choice in questions["package_manager"].choices]
-    for framework, package_manager in itertools.product(stack["builds"], managers):
-        builds = stack["builds"][framework]["conda" if package_manager == "conda" else "pypi"]
+    for framework, package_manager in itertools.product(STACK["builds"], managers):
+        builds = STACK["builds"][framework]["conda" if package_manager == "conda" else "pypi"]
         earlier = {"framework": framework, "package_manager": package_manager}
         for name, possible in (("accelerator", builds["accelerators"]), ("python", builds["python"])):
             for choice in questions[name].choices:
@@ -220,12 +219,14 @@ def test_the_defaults_render(template: Template) -> None:
     assert {"README.md", "pyproject.toml", ".copier-answers.yml"} <= files.keys()
 
 
-def test_every_value_of_every_question_changes_a_file(template: Template, stack: dict[str, Any]) -> None:
+def test_every_value_of_every_question_changes_a_file(
+    template: Template,
+) -> None:
     unchanged = [
         (name, value)
         for name, question in template.questions.items()
         for value in _alternatives(question)
-        if not _changes_a_file(template, name, value, stack)
+        if not _changes_a_file(template, name, value)
     ]
     assert unchanged == []
 
@@ -240,9 +241,13 @@ def _alternatives(question: Question) -> list[object]:
     )  # type: ignore[return-value]
 
 
-def _changes_a_file(template: Template, name: str, value: object, stack: dict[str, Any]) -> bool:
+def _changes_a_file(
+    template: Template,
+    name: str,
+    value: object,
+) -> bool:
     """Whether some legal answers exist after which `value` gives other files than every other value."""
-    for framework, manager in itertools.product(stack["builds"], ("uv", "conda")):
+    for framework, manager in itertools.product(STACK["builds"], ("uv", "conda")):
         base: dict[str, object] = {"framework": framework, "package_manager": manager}
         offer = template.offer(name, base, folder_name="demo")
         if any(choice == value and reason for _, choice, reason in offer.choices):

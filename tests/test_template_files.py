@@ -1,4 +1,4 @@
-"""The generated files beside the code: README, CI, hooks, licences, settings. Every variant, by its format's own tool."""
+"""The generated files beside the code, in every variant: README, CI, hooks, licence, settings of editors."""
 
 import hashlib
 import itertools
@@ -283,10 +283,10 @@ def test_the_citation_is_valid(tmp_path: Path) -> None:
     run_tool("check-jsonschema", "--builtin-schema", "vendor.citation-file-format", *written)
 
 
-@pytest.mark.parametrize("license", ["mit", "bsd-3-clause"])
+@pytest.mark.parametrize("kind", ["mit", "bsd-3-clause"])
 @pytest.mark.parametrize(("author", "holder"), [("", "the authors of demo"), ("Ada Lovelace", "Ada Lovelace")])
-def test_a_licence_names_its_holder(license: str, author: str, holder: str) -> None:
-    lines = files(license=license, author_name=author)["LICENSE"].splitlines()
+def test_a_licence_names_its_holder(kind: str, author: str, holder: str) -> None:
+    lines = files(license=kind, author_name=author)["LICENSE"].splitlines()
     assert f"Copyright (c) {holder}" in lines
 
 

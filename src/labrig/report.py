@@ -42,11 +42,6 @@ class Report:
         """A line that opens a block."""
         self.say(self.paint(text, BOLD))
 
-    def detail(self, lines: Iterable[str]) -> None:
-        """Lines that belong to what was just said, such as the last output of a command that failed."""
-        for line in lines:
-            self.say(f"  {_printable(line)}")
-
     def warn(self, message: str, *, cause: str | None = None, tip: str | None = None) -> None:
         """Something went on that a person should know about."""
         if not self.quiet:
