@@ -12,7 +12,15 @@ import pytest
 from hosts.conda_channel import FixedPythonError, conda_channel
 from hosts.tools import Tools
 from hosts.tools import tools as open_tools
-from repositories import ROOT
+from repositories import ROOT, TEMPLATE
+
+from labrig.render import Template
+
+
+@pytest.fixture(scope="session")
+def template() -> Template:
+    """The template of this checkout."""
+    return TEMPLATE
 
 
 @pytest.fixture(scope="session")
