@@ -9,9 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hosts.conda_channel import FixedPythonError, conda_channel
 from hosts.tools import Tools
 from hosts.tools import tools as open_tools
-from repositories import ROOT
+from repositories import ROOT, TEMPLATE
+
+from labrig.render import Template
+
+
+@pytest.fixture(scope="session")
+def template() -> Template:
+    """The template of this checkout."""
+    return TEMPLATE
 
 
 @pytest.fixture(scope="session")
@@ -54,3 +63,12 @@ def tools() -> Iterator[Tools]:
     """The package managers, with hosts that this machine may not reach answered on the loopback interface."""
     with open_tools() as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def channels() -> Path:
+    """The folder that stands for https://conda.anaconda.org."""
+    try:
+        return conda_channel()
+    except FixedPythonError as error:
+        pytest.skip(str(error))

@@ -180,23 +180,25 @@ def test_the_stub_for_the_cpu_requires_what_the_real_wheel_requires() -> None:
 )
 @pytest.mark.parametrize("python", PYTHONS)
 def test_a_conda_solver_takes_the_build_for_the_driver_it_sees(
-    python: str, asked: str, cuda: str | None, build: str | None, tools: Tools
+    python: str, asked: str, cuda: str | None, build: str | None, channels: Path
 ) -> None:
     file = conda.EnvironmentFile(["conda-forge"], [f"python={python}", *asked.split()], [])
     if build is None:
         with pytest.raises(SolverError, match="__cuda"):
-            conda.solve(file, tools.channels, cuda)
+            conda.solve(file, channels, cuda)
         return
     name = asked.partition("-")[0].partition("=")[0]
-    (taken,) = [record for record in conda.solve(file, tools.channels, cuda) if record.name.normalized == name]
+    (taken,) = [record for record in conda.solve(file, channels, cuda) if record.name.normalized == name]
     assert str(taken.build).startswith(f"{build}_")
 
 
-def test_a_conda_environment_runs_its_programs_from_wherever_it_is(tools: Tools, tmp_path: Path) -> None:
+def test_a_conda_environment_runs_its_programs_from_wherever_it_is(
+    tools: Tools, channels: Path, tmp_path: Path
+) -> None:
     file = tmp_path / "environment.yml"
     file.write_text(f"channels: [conda-forge]\ndependencies: [python={PYTHON}, numpy, ruff, pytest, pip]\n")
     prefix = tmp_path / "environment"
-    conda.create(file, prefix, tools.channels, tools.environment)
+    conda.create(file, prefix, channels, tools.environment)
     environment = conda.activated(prefix, tools.environment)
     said = tools.run("python -c 'import numpy, sys; print(sys.prefix, numpy.ones(2).sum())'", tmp_path, environment)
     assert said.split() == [str(prefix), "2.0"]

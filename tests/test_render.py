@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from copier_reference import Reference, differences, differing_values
-from repositories import ROOT, legal_combinations
+from repositories import ROOT, STACK, legal_combinations
 
 from labrig.errors import AnswerError, ForbiddenChoiceError, TemplateError, UnknownChoiceError, UnknownQuestionError
 from labrig.questions import Question

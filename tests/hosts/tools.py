@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 from uv import find_uv_bin
 
 from . import cache
-from .conda_channel import conda_channel
 from .pip_settings import pip_setting
 from .pytorch_index import pytorch_index
 from .standin import stand_in
@@ -28,10 +27,9 @@ INHERITED = {"CONDA_PREFIX", "POETRY_ACTIVE", "PYTHONDONTWRITEBYTECODE", "PYTHON
 
 @dataclass(frozen=True)
 class Tools:
-    """uv, pip, poetry and Python on PATH, and package hosts that answer."""
+    """uv, poetry and Python on PATH, and package hosts that answer."""
 
     environment: Mapping[str, str]
-    channels: Path  # the folder that stands for conda.anaconda.org
 
     def run(self, command: str, folder: Path, environment: Mapping[str, str] | None = None) -> str:
         """Runs a command line in a folder and returns what it said, stdout and stderr together."""
@@ -51,13 +49,12 @@ class Tools:
 
 @contextmanager
 def tools() -> Iterator[Tools]:
-    """The tools with stood-in hosts, until the context ends.
+    """The tools with PyTorch's index stood in, until the context ends.
 
     Their caches are apart from the user's, which must never hold a package of the stand-ins under a true address.
     """
-    channels = conda_channel()
-    folders = {"download.pytorch.org": pytorch_index(), "conda.anaconda.org": channels}
-    with TemporaryDirectory(prefix="tools-") as folder, stand_in(folders) as hosts:
+    index = pytorch_index()
+    with TemporaryDirectory(prefix="tools-") as folder, stand_in({"download.pytorch.org": index}) as hosts:
         write_commands(Path(folder))
         own = Path(sys.prefix, "bin").resolve()
         path = [part for part in os.get_exec_path() if Path(part).resolve() != own]
@@ -75,7 +72,7 @@ def tools() -> Iterator[Tools]:
             "PIP_ROOT_USER_ACTION": "ignore",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         }
-        yield Tools({**inherited, **hosts.environment, **caches, **settings, **poetry_settings()}, channels)
+        yield Tools({**inherited, **hosts.environment, **caches, **settings, **poetry_settings()})
 
 
 def write_commands(folder: Path) -> None:
