@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ class Tools:
 
     def run(self, command: str, folder: Path, environment: Mapping[str, str] | None = None) -> str:
         """Runs a command line in a folder and returns what it said, stdout and stderr together."""
+        start = time.monotonic()
         done = subprocess.run(
             shlex.split(command),
             cwd=folder,
@@ -44,6 +46,7 @@ class Tools:
             text=True,
             check=False,
         )
+        print(f"{time.monotonic() - start:6.1f} s: {command}")  # pytest -rP shows it
         assert done.returncode == 0, f"{command!r} ended with {done.returncode}:\n{done.stdout}"
         return done.stdout
 
