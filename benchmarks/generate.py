@@ -1,6 +1,6 @@
 """Measures, in one run: labrig against Copier, the start-up, and the time from `labrig new` to the first green test.
 
-    uv run python benchmarks/generate.py [--rounds 7] [--json benchmarks/generate.json]
+    uv run python benchmarks/generate.py [--rounds 7] [--installations 3] [--json benchmarks/generate.json]
 
 Commands of one table take turns, so that a busy moment of the machine meets them all; compare within a table, not
 between runs. Every command runs once before it is measured: files and packages are in their caches.
@@ -32,7 +32,6 @@ from uv import find_uv_bin
 CHECKOUT = Path(__file__).resolve().parent.parent
 PYTORCH_INDEX = "https://download.pytorch.org/whl/cpu/torch/"
 FRAMEWORKS = ("pytorch", "jax")
-INSTALLATIONS = 3  # rounds of what takes seconds to minutes
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -58,6 +57,7 @@ def main() -> None:
     """Run all measurements, print them as tables and store them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7, help="of the short commands")
+    parser.add_argument("--installations", type=int, default=3, help="rounds of what takes seconds to minutes")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/generate.json"))
     options = parser.parse_args()
 
@@ -75,9 +75,9 @@ def main() -> None:
             "Create a repository": bench.create(options.rounds),
             "Start": bench.start(options.rounds),
         }
-        for framework, timings in bench.first_green_test(INSTALLATIONS).items():
+        for framework, timings in bench.first_green_test(options.installations).items():
             tables[f"From `labrig new` to the first green test: {framework}, uv, packages in the cache"] = timings
-        tables["The tests of a new repository"] = bench.own_tests(INSTALLATIONS)
+        tables["The tests of a new repository"] = bench.own_tests(options.installations)
     for title, timings in tables.items():
         results[title] = {timing.name: timing.summary(timings[0]) for timing in timings}
         show(title, timings)

@@ -150,6 +150,9 @@ def test_a_new_repository_needs_no_network_and_plain_copier_updates_it_from_the_
     project = tmp_path / "moon"
     assert (recorded(project)["_src_path"], recorded(project)["_commit"]) == (CANONICAL_URL, "v90.0.0")
 
+    alone = subprocess.run([*offline, "copier", "check-update"], cwd=project, check=False, capture_output=True)
+    assert alone.returncode != 0, "the network is not cut: plain Copier reached the public address"
+
     run([str(python), "-m", "pip", "install", "--quiet", "--no-deps", str(releases.second)], tmp_path)
     update = [*offline, str(python), "-c", COPIER_OFFLINE, "update", "--defaults"]
     readme = edit_and_update(project, update)

@@ -16,6 +16,7 @@ import typer
 from .errors import LabrigError, StoppedError, UsageError
 
 if TYPE_CHECKING:
+    from .machine import Machine
     from .questions import Question
     from .render import Template
     from .report import Report
@@ -40,7 +41,18 @@ class Program:
     def __init__(self, words: Sequence[str]) -> None:
         self.words = words
         self.resources = ExitStack()
+        self.machine: Callable[[], Machine] | None = None
         self._template: tuple[Source, Template] | None = None
+
+    def look_around(self) -> None:
+        """Start to look at this machine: that waits for other programs, while the template is read here."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        from .machine import detect
+
+        pool = ThreadPoolExecutor(max_workers=1)
+        self.machine = pool.submit(detect).result
+        pool.shutdown(wait=False)
 
     @property
     def template(self) -> tuple[Source, Template]:
@@ -81,13 +93,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(program: Program) -> int:
     completing = "_LABRIG_COMPLETE" in os.environ
-    app = application(program, with_questions=completing or program.words[:1] == ["new"])
+    is_new = program.words[:1] == ["new"]
+    if is_new and not {"-h", "--help"} & set(program.words):
+        program.look_around()
+    app = application(program, with_questions=completing or is_new)
     try:
         code = app(program.words, prog_name="labrig", standalone_mode=False)
     except typer.TyperException as error:
         message = re.sub(r" \(Possible options: (--[\w-]+).*\)$", r". Did you mean '\1'?", error.format_message())
-        command = " ".join(["labrig", *[word for word in program.words[:1] if word == "new"]])
-        raise UsageError(message.rstrip("."), tip=f"{command} --help") from error
+        raise UsageError(message.rstrip("."), tip=f"labrig {'new ' if is_new else ''}--help") from error
     if code == 130:  # Typer's way to say that Ctrl-C was pressed
         raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
@@ -166,7 +180,7 @@ def application(program: Program, *, with_questions: bool) -> typer.Typer:
             run=run,
         )
         source, renderer = program.template
-        create(request, source, renderer, program.report(quiet=quiet))
+        create(request, source, renderer, program.machine, program.report(quiet=quiet))
 
     app.command("new", help="Create a repository. It asks at most 12 questions; with --yes none.")(
         _with_answers(new, program.template[1] if with_questions else None)
@@ -181,14 +195,18 @@ def application(program: Program, *, with_questions: bool) -> typer.Typer:
 
     @app.command("doctor", help="Compare this machine with what a repository asks for, and name the remedy.")
     def doctor(
-        directory: Annotated[Path, typer.Argument(help="A generated repository.")] = Path(),
+        directory: Annotated[
+            Path | None, typer.Argument(help="A generated repository; without one, this machine and all accelerators.")
+        ] = None,
+        template: Where = None,
+        template_version: Version = None,
         json: Json = False,
         quiet: Quiet = False,
     ) -> None:
-        from .doctor import diagnose
+        from .doctor import doctor as examine
 
-        del json
-        raise typer.Exit(diagnose(directory, program.report(quiet=quiet)))
+        del template, template_version, json
+        raise typer.Exit(examine(directory, program.template[0].root, program.report(quiet=quiet)))
 
     app.add_typer(_presets(program), name="presets", help="List, show and save presets: named sets of answers.")
     return app

@@ -286,11 +286,16 @@ def variant_for(machine: Machine, answers: Mapping[str, object]) -> str:
     return accelerator if machine.has(accelerator) else "cpu"
 
 
+def conda_found(machine: Machine) -> str | None:
+    """The program that stands for conda here."""
+    return next((name for name in CONDAS if name in machine.managers), None)
+
+
 def _programs(machine: Machine, answers: Mapping[str, object], directory: Path) -> tuple[str, str]:
     """The interpreter and the conda to use. Raises CommandError when the manager needs one that is not there."""
     manager, version = str(answers["package_manager"]), str(answers["python"])
     again = f"cd {shlex.quote(_shown(directory))}"
-    conda = next((name for name in CONDAS if name in machine.managers), None)
+    conda = conda_found(machine)
     if manager == "conda" and conda is None:
         raise CommandError(
             "the files are all there, but no conda was found to make the environment with",

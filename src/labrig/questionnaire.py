@@ -25,6 +25,8 @@ VARIABLE = "LABRIG_"
 OTHER_VARIABLES = {"LABRIG_TEMPLATE", "LABRIG_PRESET"}
 OF_ONE_PROJECT = {"project_name", "package", "description", "repository"}
 
+Suggest = Callable[[Mapping[str, object]], Mapping[str, object]]  # better defaults, from the answers so far
+
 
 @dataclass
 class Given:
@@ -147,7 +149,7 @@ class Questionnaire:
     template: Template
     given: Given
     folder_name: str
-    suggest: Callable[[Mapping[str, object]], Mapping[str, object]]  # from the answers so far
+    suggest: Suggest
 
     def resolve(self) -> Answers:
         """All answers; what cannot be taken is refused with the place that it comes from."""
@@ -206,7 +208,7 @@ def why_nobody_can_be_asked() -> str:
     for variable in ("CLAUDECODE", "CURSOR_AGENT", "GEMINI_CLI", "CODEX_SANDBOX", "AI_AGENT", "CI"):
         if os.environ.get(variable):
             return f"{variable} is set"
-    return "" if sys.stdin.isatty() and sys.stderr.isatty() else "this is not an interactive terminal"
+    return "" if sys.stdin.isatty() and sys.stdout.isatty() else "this is not an interactive terminal"
 
 
 def list_questions(template: Template, report: Report) -> None:
