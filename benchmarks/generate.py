@@ -174,7 +174,7 @@ class Bench:
         timings = {framework: {step: Timings(step) for step in steps} for framework in FRAMEWORKS}
         for number in range(rounds + 1):
             for framework in FRAMEWORKS:
-                project = self.folder / framework
+                project = self.folder / f"{framework}-experiment"
                 shutil.rmtree(project, ignore_errors=True)
                 new = ["labrig", "new", str(project), "--yes", "--framework", framework, "--python", PYTHON_VERSION]
                 seconds = {
@@ -193,7 +193,9 @@ class Bench:
     def own_tests(self, rounds: int) -> list[Timings]:
         """Again, as one does all day."""
         tests = ["uv", "run", "pytest"]
-        return interleave({name: partial(self.run, tests, self.folder / name) for name in FRAMEWORKS}, rounds)
+        return interleave(
+            {name: partial(self.run, tests, self.folder / f"{name}-experiment") for name in FRAMEWORKS}, rounds
+        )
 
     def generate(self, command: Callable[[Path], list[str]]) -> Path:
         """Run a command that creates a repository in a new place."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from variants import ROOT, files, variants
+from variants import ROOT, files, template, variants
 
 TOOLS = {
     "check-jsonschema": "0.39.0",
@@ -388,3 +388,12 @@ def test_the_catalogue_says_what_every_accelerator_is() -> None:
         for name in channel["accelerators"]
     }
     assert offered == set(stack["accelerators"])
+
+
+# Questions
+
+
+def test_every_question_is_one_question() -> None:
+    for question in template.questions.values():
+        assert question.help.count("?") == 1, question.name
+        assert question.help.endswith("?"), question.name
