@@ -55,19 +55,21 @@ class Tools:
 def tools() -> Iterator[Tools]:
     """The tools with PyTorch's index stood in, until the context ends.
 
-    Their caches are apart from the user's, which must never hold a package of the stand-ins under a true address.
+    Their caches are apart from the user's, which must never hold a package of the stand-ins under a true address, and
+    anew for every index: uv takes for granted that a wheel of PyTorch never changes.
     """
     index = pytorch_index()
+    cached = cache.built("caches", Path.touch, [index.name])
     with TemporaryDirectory(prefix="tools-") as folder, stand_in({"download.pytorch.org": index}) as hosts:
         write_commands(Path(folder))
         own = Path(sys.prefix, "bin").resolve()
         path = [part for part in os.get_exec_path() if Path(part).resolve() != own]
         inherited = {name: value for name, value in os.environ.items() if not OWN.fullmatch(name)}
         caches = {
-            "UV_CACHE_DIR": str(cache.ROOT / "uv"),
-            "PIP_CACHE_DIR": str(cache.ROOT / "pip"),
-            "POETRY_CACHE_DIR": str(cache.ROOT / "poetry"),
-            "CONDA_PKGS_DIRS": str(cache.ROOT / "conda"),
+            "UV_CACHE_DIR": str(cached / "uv"),
+            "PIP_CACHE_DIR": str(cached / "pip"),
+            "POETRY_CACHE_DIR": str(cached / "poetry"),
+            "CONDA_PKGS_DIRS": str(cached / "conda"),
         }
         settings = {"PATH": os.pathsep.join([folder, *path]), "UV_PYTHON_DOWNLOADS": "never"}
         yield Tools({**inherited, **hosts.environment, **caches, **settings, **poetry_settings()})
