@@ -94,8 +94,8 @@ def adamw(beta2: float, weight_decay: float, grad_clip: float) -> optax.Gradient
     def is_matrix(parameters: Any) -> Any:
         return jax.tree.map(lambda parameter: parameter.ndim >= 2, parameters)
 
-    def scale(updates: Any, state: Any, parameters: Any = None, *, lr: Array) -> tuple[Any, Any]:
-        return jax.tree.map(lambda update: lr * update, updates), state
+    def scale(updates: Any, state: Any, params: Any = None, **given: Any) -> tuple[Any, Any]:  # noqa: ARG001 (by Optax)
+        return jax.tree.map(lambda update: given["lr"] * update, updates), state
 
     return optax.chain(
         optax.clip_by_global_norm(grad_clip or math.inf),
