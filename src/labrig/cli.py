@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,7 +37,11 @@ Version = Annotated[
 
 
 class Program:
-    """One run of labrig: what was typed, the template once it is open, and the voice."""
+    """One run of labrig: what was typed, the template once it is open, and the voice.
+
+    The options for the template and the voice are read here, because both are needed before Typer has understood the
+    command line: the template for the options of its questions, the voice for errors.
+    """
 
     def __init__(self, words: Sequence[str]) -> None:
         self.words = words
@@ -66,26 +71,27 @@ class Program:
             self._template = source, Template(source.root)
         return self._template
 
-    def report(self, *, quiet: bool = False) -> Report:
+    @cached_property
+    def report(self) -> Report:
         """The voice, from the first word on: also for errors in the command line itself."""
         from .report import Report
 
-        return Report(quiet=quiet or bool({"--quiet", "-q"} & set(self.words)), json="--json" in self.words)
+        return Report(quiet=bool({"--quiet", "-q"} & set(self.words)), json="--json" in self.words)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run labrig; the exit code is 0 done, 1 failed, 2 wrong use, 3 a person is needed, 130 stopped."""
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     program = Program(words)
-    with program.resources:
-        try:
+    try:
+        with program.resources:
             return _run(program)
-        except KeyboardInterrupt:
-            error: LabrigError = StoppedError("Stopped. Nothing was written.")
-        except LabrigError as failure:
-            error = failure
-        program.report().error(error)
-        return error.exit_code
+    except KeyboardInterrupt:
+        error: LabrigError = StoppedError(f"Stopped. {program.report.state}")
+    except LabrigError as failure:
+        error = failure
+    program.report.error(error)
+    return error.exit_code
 
 
 def _run(program: Program) -> int:
@@ -159,7 +165,7 @@ def application(program: Program, *, with_questions: bool) -> typer.Typer:
         from .new import Request
         from .new import new as create
 
-        del json
+        del json, quiet
         request = Request(
             directory=directory,
             flags=flags,
@@ -176,7 +182,7 @@ def application(program: Program, *, with_questions: bool) -> typer.Typer:
             run=run,
         )
         source, renderer = program.template
-        create(request, source, renderer, program.machine, program.report(quiet=quiet))
+        create(request, source, renderer, program.machine, program.report)
 
     app.command("new", help="Create a repository. It asks at most 12 questions; with --yes none.")(
         _with_answers(new, program.template[1] if with_questions else None)
@@ -187,7 +193,7 @@ def application(program: Program, *, with_questions: bool) -> typer.Typer:
         from .questionnaire import list_questions
 
         del template, template_version, json
-        list_questions(program.template[1], program.report())
+        list_questions(program.template[1], program.report)
 
     @app.command("doctor", help="Compare this machine with what a repository asks for, and name the remedy.")
     def doctor(
@@ -201,8 +207,8 @@ def application(program: Program, *, with_questions: bool) -> typer.Typer:
     ) -> None:
         from .doctor import doctor as examine
 
-        del template, template_version, json
-        raise typer.Exit(examine(directory, program.template[0].root, program.report(quiet=quiet)))
+        del template, template_version, json, quiet
+        raise typer.Exit(examine(directory, program.template[0].root, program.report))
 
     app.add_typer(_presets(program), name="presets", help="List, show and save presets: named sets of answers.")
     return app
@@ -221,7 +227,7 @@ def _presets(program: Program) -> typer.Typer:
         from .presets import list_presets
 
         del json
-        list_presets(program.report())
+        list_presets(program.report)
 
     @app.command("show", help="Show the answers of a preset.")
     def show(
@@ -230,7 +236,7 @@ def _presets(program: Program) -> typer.Typer:
         from .presets import show_preset
 
         del json
-        show_preset(name, program.report())
+        show_preset(name, program.report)
 
     @app.command("save", help="Save answers as a preset of your own.")
     def save(
@@ -244,7 +250,7 @@ def _presets(program: Program) -> typer.Typer:
         from .questionnaire import save_preset
 
         del json
-        save_preset(name, settings or [], answers, program.template[1], program.report())
+        save_preset(name, settings or [], answers, program.template[1], program.report)
 
     return app
 

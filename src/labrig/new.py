@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from . import presets, project, questionnaire
 from .environment import commands, install, plan, train, training
-from .errors import AnswerError, NotInteractiveError, StoppedError, UsageError
+from .errors import AnswerError, NotInteractiveError, UsageError
 from .machine import defaults
 from .questionnaire import Given, Questionnaire, Suggest
 from .render import ANSWERS_FILE, Answers, RenderedFile, Template
@@ -101,11 +101,13 @@ def new(
         started = time.monotonic()
     files = template.render(answers, src_path=source.url, commit=source.commit)
     outcome = Outcome(directory, answers, files, _command(request, directory, questions, answers))
+    complete = f"The files in {directory} are complete."
     try:
         if request.dry_run:
             _report_plan(outcome, report)
         else:
             project.create(place, files, git=request.git)
+            report.state = complete
             _report_files(outcome, report, time.monotonic() - started)
             if request.install or request.run:
                 install(place.path, answers, report)
@@ -114,7 +116,7 @@ def new(
         _report_end(outcome, request, report, time.monotonic() - started)
     except KeyboardInterrupt:
         if not request.dry_run and (place.path / ANSWERS_FILE).exists():
-            raise StoppedError(f"Stopped. The files in {directory} are complete.") from None
+            report.state = complete
         raise
 
 

@@ -22,6 +22,7 @@ class Report:
     def __init__(self, *, quiet: bool = False, json: bool = False) -> None:
         self.quiet = quiet or json
         self.json = json
+        self.state = "Nothing was written."  # said when the user stops the command
         self.terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self.coloured = self.terminal and not os.environ.get("NO_COLOR")
 
