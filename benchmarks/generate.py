@@ -21,7 +21,7 @@ import time
 import urllib.error
 import urllib.request
 import venv
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -71,16 +71,16 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory(prefix="labrig-benchmark-") as name:
         bench = Bench(Path(name), environment)
-        tables = {
-            "Create a repository": bench.create(options.rounds),
-            "Start": bench.start(options.rounds),
-        }
+
+        def record(title: str, timings: list[Timings]) -> None:
+            results[title] = {timing.name: timing.summary(timings[0]) for timing in timings}
+            show(title, timings)
+
+        record("Create a repository", bench.create(options.rounds))
+        record("Start", bench.start(options.rounds))
         for framework, timings in bench.first_green_test(options.installations).items():
-            tables[f"From `labrig new` to the first green test: {framework}, uv, packages in the cache"] = timings
-        tables["The tests of a new repository"] = bench.own_tests(options.installations)
-    for title, timings in tables.items():
-        results[title] = {timing.name: timing.summary(timings[0]) for timing in timings}
-        show(title, timings)
+            record(f"From `labrig new` to the first green test: {framework}, uv, packages in the cache", timings)
+        record("The tests of a new repository", bench.own_tests(options.installations))
     options.json.write_text(json.dumps(results, indent=2) + "\n")
 
 
@@ -174,7 +174,7 @@ class Bench:
         timings = {framework: {step: Timings(step) for step in steps} for framework in FRAMEWORKS}
         for number in range(rounds + 1):
             for framework in FRAMEWORKS:
-                project = self.folder / framework
+                project = self.folder / f"{framework}-experiment"
                 shutil.rmtree(project, ignore_errors=True)
                 new = ["labrig", "new", str(project), "--yes", "--framework", framework, "--python", PYTHON_VERSION]
                 seconds = {
@@ -193,7 +193,9 @@ class Bench:
     def own_tests(self, rounds: int) -> list[Timings]:
         """Again, as one does all day."""
         tests = ["uv", "run", "pytest"]
-        return interleave({name: partial(self.run, tests, self.folder / name) for name in FRAMEWORKS}, rounds)
+        return interleave(
+            {name: partial(self.run, tests, self.folder / f"{name}-experiment") for name in FRAMEWORKS}, rounds
+        )
 
     def generate(self, command: Callable[[Path], list[str]]) -> Path:
         """Run a command that creates a repository in a new place."""
@@ -239,9 +241,8 @@ def files_of(project: Path) -> dict[str, bytes]:
     return {str(path.relative_to(project)): path.read_bytes() for path in files}
 
 
-def show(title: str, timings: Iterable[Timings]) -> None:
+def show(title: str, timings: list[Timings]) -> None:
     """Print one table."""
-    timings = list(timings)
     width = max(len(timing.name) for timing in timings)
     print(f"\n{title}\n{'':{width}}  {'min':>9}  {'median':>9}  {'max':>9}  {'ratio':>6}")
     for timing in timings:

@@ -45,7 +45,7 @@ def entries(folder: Path) -> list[str]:
 
 def start(work: Path, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*LABRIG, "new", "demo", "--yes", *words],
+        [*LABRIG, "new", "demo", "--yes", "--python", "3.12", "--accelerator", "cpu", "--ci", "github", *words],
         cwd=work,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -9,7 +9,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ SECONDS = 30.0
 class Terminal:
     """`labrig WORDS...` on a terminal of 200 columns, in an empty folder."""
 
-    def __init__(self, folder: Path, *words: str) -> None:
+    def __init__(self, folder: Path, *words: str, variables: Mapping[str, str]) -> None:
         self.master, follower = pty.openpty()
         environment = {
             **{name: value for name, value in os.environ.items() if name not in {"CI", "CLAUDECODE", "AI_AGENT"}},
@@ -33,6 +33,7 @@ class Terminal:
             "COLUMNS": "200",
             "LINES": "60",
             "PROMPT_TOOLKIT_NO_CPR": "1",
+            **variables,
         }
         subprocess.run(["stty", "cols", "200", "rows", "60"], stdin=follower, check=True)
         self.process = subprocess.Popen(
@@ -46,6 +47,7 @@ class Terminal:
         )
         os.close(follower)
         self.shown = ""
+        self.coloured = False
 
     def expect(self, text: str) -> None:
         """Wait until `text` is on the screen, and forget everything up to it."""
@@ -76,6 +78,7 @@ class Terminal:
             data = os.read(self.master, 65536).decode(errors="replace")
         except OSError:  # the other side is closed
             return False
+        self.coloured = self.coloured or "\x1b[1;31m" in data
         self.shown += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", data)
         return bool(data)
 
@@ -93,8 +96,8 @@ def start(folder: Path) -> Iterator[Start]:
     """Starts `labrig WORDS...` on a terminal; what still runs at the end of the test is ended."""
     terminals: list[Terminal] = []
 
-    def start(*words: str) -> Terminal:
-        terminals.append(Terminal(folder, *words))
+    def start(*words: str, **variables: str) -> Terminal:
+        terminals.append(Terminal(folder, *words, variables=variables))
         return terminals[-1]
 
     yield start
@@ -188,3 +191,13 @@ def test_ctrl_c_at_a_question_stops_and_writes_nothing(presses: int, folder: Pat
     terminal.expect("Stopped. Nothing was written.")
     assert terminal.end()[0] == 130
     assert not (folder / "demo").exists()
+
+
+@pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+def test_errors_are_coloured_on_a_terminal_that_wants_it(
+    variables: dict[str, str], coloured: bool, start: Start
+) -> None:
+    terminal = start("new", "class", "--yes", **variables)
+    terminal.expect("'class' cannot be the name of a project")
+    assert terminal.end()[0] == 2
+    assert terminal.coloured is coloured

@@ -133,7 +133,7 @@ def installed(releases: Releases, tmp_path_factory: pytest.TempPathFactory) -> d
     for name, what in {"wheel": releases.first, "clone": clone}.items():
         run([sys.executable, "-m", "venv", str(folder / name)], folder)
         pythons[name] = folder / name / "bin/python"
-        run([str(pythons[name]), "-m", "pip", "install", "--quiet", str(what)], folder)
+        run([str(pythons[name]), "-m", "pip", "install", "--quiet", "--no-compile", str(what)], folder)
     return pythons
 
 

@@ -75,20 +75,17 @@ class Program:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run labrig; the exit code is 0 done, 1 failed, 2 wrong use, 3 a person is needed, 130 stopped."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     program = Program(words)
     with program.resources:
         try:
             return _run(program)
         except KeyboardInterrupt:
-            program.report().say("\nStopped. Nothing was written.")
-            return 130
-        except StoppedError as error:
-            program.report().say(f"\n{error.message}")
-            return error.exit_code
-        except LabrigError as error:
-            program.report().error(error)
-            return error.exit_code
+            error: LabrigError = StoppedError("Stopped. Nothing was written.")
+        except LabrigError as failure:
+            error = failure
+        program.report().error(error)
+        return error.exit_code
 
 
 def _run(program: Program) -> int:
@@ -111,7 +108,6 @@ def application(program: Program, *, with_questions: bool) -> typer.Typer:
     """The commands. With questions, `new` has an option for each of them, which costs reading the template."""
     app = typer.Typer(
         help=ABOUT,
-        no_args_is_help=True,
         rich_markup_mode=None,  # plain help is there in half the time
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

@@ -14,7 +14,6 @@ import yaml
 from . import presets
 from .errors import AnswerError, AnswersFileError, LockedAnswerError, UsageError, did_you_mean
 from .presets import Preset
-from .report import BOLD
 
 if TYPE_CHECKING:
     from .questions import Question
@@ -218,7 +217,7 @@ def list_questions(template: Template, report: Report) -> None:
         report.object({name: _describe(question, answers[name]) for name, question in template.questions.items()})
         return
     for name, question in template.questions.items():
-        report.data(f"{report.paint(name, BOLD)}  {question.help}")
+        report.data(f"{name}: {question.help}")
         for choice in question.choices:
             mark = "*" if choice.value == answers[name] else " "
             report.data(f"  {mark} {to_text(choice.value):14} {choice.label}")

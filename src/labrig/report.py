@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from .errors import LabrigError
+from .errors import LabrigError, StoppedError
 
 BOLD, RED, GREEN, YELLOW, GREY = "1", "1;31", "32", "33", "90"
 FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -54,6 +54,8 @@ class Report:
             if question := getattr(error, "question", None):
                 fields["question"] = question
             self.object({"ok": False, "error": fields})
+        elif isinstance(error, StoppedError):
+            print(f"\n{error.message}", file=sys.stderr, flush=True)
         else:
             self._block(self.paint("error", RED), error.message, error.cause, error.tip)
 

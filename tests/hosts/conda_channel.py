@@ -130,7 +130,7 @@ def conda_channel() -> Path:
 def write(root: Path, torch: Sequence[Path]) -> None:
     """Writes `root/conda-forge/`, with the `torch` wheel inside pytorch's CPU build where there is one."""
     channel = root / "conda-forge"
-    with TemporaryDirectory(dir=cache.ROOT) as folder:
+    with TemporaryDirectory(prefix="conda-channel-", dir=cache.ROOT) as folder:
         work = Path(folder)
         packages = [*python_packages(work / "python"), *cuda_version_packages()]
         packages += pytorch_packages(install(work / "torch", torch, "--no-deps"))
