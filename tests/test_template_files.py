@@ -169,6 +169,13 @@ def test_zizmor_finds_nothing_in_the_workflow_and_the_dependabot_file(tmp_path: 
     run_tool("zizmor", "--offline", "--persona", "pedantic", *folders)
 
 
+def test_every_update_waits_until_a_release_is_a_week_old() -> None:
+    """Zizmor 1.32 looks at the first entry of the file only."""
+    for text in variants()[".github/dependabot.yml"]:
+        for update in yaml.safe_load(text)["updates"]:
+            assert update["cooldown"]["default-days"] == 7, text
+
+
 def test_gitlab_accepts_its_file(tmp_path: Path) -> None:
     written = write_variants(".gitlab-ci.yml", tmp_path)
     run_tool("check-jsonschema", "--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci", *written)
