@@ -1,6 +1,6 @@
 """Measures, in one run: labrig against Copier, the start-up, and the time from `labrig new` to the first green test.
 
-    uv run python benchmarks/generate.py [--rounds 7] [--json benchmarks/generate.json]
+    uv run python benchmarks/generate.py [--rounds 7] [--installations 3] [--json benchmarks/generate.json]
 
 Commands of one table take turns, so that a busy moment of the machine meets them all; compare within a table, not
 between runs. Every command runs once before it is measured: files and packages are in their caches.
@@ -21,7 +21,7 @@ import time
 import urllib.error
 import urllib.request
 import venv
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,6 @@ from uv import find_uv_bin
 CHECKOUT = Path(__file__).resolve().parent.parent
 PYTORCH_INDEX = "https://download.pytorch.org/whl/cpu/torch/"
 FRAMEWORKS = ("pytorch", "jax")
-INSTALLATIONS = 3  # rounds of what takes seconds to minutes
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -58,6 +57,7 @@ def main() -> None:
     """Run all measurements, print them as tables and store them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7, help="of the short commands")
+    parser.add_argument("--installations", type=int, default=3, help="rounds of what takes seconds to minutes")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/generate.json"))
     options = parser.parse_args()
 
@@ -71,16 +71,16 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory(prefix="labrig-benchmark-") as name:
         bench = Bench(Path(name), environment)
-        tables = {
-            "Create a repository": bench.create(options.rounds),
-            "Start": bench.start(options.rounds),
-        }
-        for framework, timings in bench.first_green_test(INSTALLATIONS).items():
-            tables[f"From `labrig new` to the first green test: {framework}, uv, packages in the cache"] = timings
-        tables["The tests of a new repository"] = bench.own_tests(INSTALLATIONS)
-    for title, timings in tables.items():
-        results[title] = {timing.name: timing.summary(timings[0]) for timing in timings}
-        show(title, timings)
+
+        def record(title: str, timings: list[Timings]) -> None:
+            results[title] = {timing.name: timing.summary(timings[0]) for timing in timings}
+            show(title, timings)
+
+        record("Create a repository", bench.create(options.rounds))
+        record("Start", bench.start(options.rounds))
+        for framework, timings in bench.first_green_test(options.installations).items():
+            record(f"From `labrig new` to the first green test: {framework}, uv, packages in the cache", timings)
+        record("The tests of a new repository", bench.own_tests(options.installations))
     options.json.write_text(json.dumps(results, indent=2) + "\n")
 
 
@@ -174,7 +174,7 @@ class Bench:
         timings = {framework: {step: Timings(step) for step in steps} for framework in FRAMEWORKS}
         for number in range(rounds + 1):
             for framework in FRAMEWORKS:
-                project = self.folder / framework
+                project = self.folder / f"{framework}-experiment"
                 shutil.rmtree(project, ignore_errors=True)
                 new = ["labrig", "new", str(project), "--yes", "--framework", framework, "--python", PYTHON_VERSION]
                 seconds = {
@@ -193,7 +193,9 @@ class Bench:
     def own_tests(self, rounds: int) -> list[Timings]:
         """Again, as one does all day."""
         tests = ["uv", "run", "pytest"]
-        return interleave({name: partial(self.run, tests, self.folder / name) for name in FRAMEWORKS}, rounds)
+        return interleave(
+            {name: partial(self.run, tests, self.folder / f"{name}-experiment") for name in FRAMEWORKS}, rounds
+        )
 
     def generate(self, command: Callable[[Path], list[str]]) -> Path:
         """Run a command that creates a repository in a new place."""
@@ -239,9 +241,8 @@ def files_of(project: Path) -> dict[str, bytes]:
     return {str(path.relative_to(project)): path.read_bytes() for path in files}
 
 
-def show(title: str, timings: Iterable[Timings]) -> None:
+def show(title: str, timings: list[Timings]) -> None:
     """Print one table."""
-    timings = list(timings)
     width = max(len(timing.name) for timing in timings)
     print(f"\n{title}\n{'':{width}}  {'min':>9}  {'median':>9}  {'max':>9}  {'ratio':>6}")
     for timing in timings:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hosts.conda_channel import FixedPythonError, conda_channel
 from hosts.tools import Tools
 from hosts.tools import tools as open_tools
 from proof_report import proof_report, pytest_terminal_summary  # noqa: F401 - a fixture and a hook
@@ -63,3 +64,12 @@ def tools() -> Iterator[Tools]:
     """The package managers, with hosts that this machine may not reach answered on the loopback interface."""
     with open_tools() as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def channels() -> Path:
+    """The folder that stands for https://conda.anaconda.org."""
+    try:
+        return conda_channel()
+    except FixedPythonError as error:
+        pytest.skip(str(error))

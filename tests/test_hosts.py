@@ -118,6 +118,14 @@ def test_a_folder_is_built_once_and_again_when_its_script_changes(
     )
 
 
+def test_a_folder_that_was_not_used_for_long_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "ROOT", tmp_path)
+    old = cache.built("thing", Path.touch, ["old"])
+    os.utime(old, (0, 0))
+    recent = cache.built("thing", Path.touch, ["recent"])
+    assert list(tmp_path.iterdir()) == [recent]
+
+
 def test_a_build_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "ROOT", tmp_path)
 
@@ -141,6 +149,7 @@ def test_of_two_builds_at_the_same_time_both_get_the_first(tmp_path: Path, monke
     assert [path.name for path in cache.built("thing", build, []).iterdir()] == ["first"]
 
 
+@pytest.mark.managers
 def test_the_stub_for_cuda_13_0_brings_what_the_real_wheel_brings(tools: Tools, tmp_path: Path) -> None:
     """PyPI's torch for Linux is that build, so a resolver can be asked for both and must answer alike."""
     (stub,) = [build for build in BUILDS if build.index == "cu130"]
@@ -163,6 +172,7 @@ def test_the_stub_for_the_cpu_requires_what_the_real_wheel_requires() -> None:
     assert {*map(Requirement, stub.requirements)} == {*map(Requirement, real.get_all("Requires-Dist", []))}
 
 
+@pytest.mark.managers
 @pytest.mark.parametrize(
     ("asked", "cuda", "build"),
     [
@@ -180,23 +190,26 @@ def test_the_stub_for_the_cpu_requires_what_the_real_wheel_requires() -> None:
 )
 @pytest.mark.parametrize("python", PYTHONS)
 def test_a_conda_solver_takes_the_build_for_the_driver_it_sees(
-    python: str, asked: str, cuda: str | None, build: str | None, tools: Tools
+    python: str, asked: str, cuda: str | None, build: str | None, channels: Path
 ) -> None:
     file = conda.EnvironmentFile(["conda-forge"], [f"python={python}", *asked.split()], [])
     if build is None:
         with pytest.raises(SolverError, match="__cuda"):
-            conda.solve(file, tools.channels, cuda)
+            conda.solve(file, channels, cuda)
         return
     name = asked.partition("-")[0].partition("=")[0]
-    (taken,) = [record for record in conda.solve(file, tools.channels, cuda) if record.name.normalized == name]
+    (taken,) = [record for record in conda.solve(file, channels, cuda) if record.name.normalized == name]
     assert str(taken.build).startswith(f"{build}_")
 
 
-def test_a_conda_environment_runs_its_programs_from_wherever_it_is(tools: Tools, tmp_path: Path) -> None:
+@pytest.mark.managers
+def test_a_conda_environment_runs_its_programs_from_wherever_it_is(
+    tools: Tools, channels: Path, tmp_path: Path
+) -> None:
     file = tmp_path / "environment.yml"
     file.write_text(f"channels: [conda-forge]\ndependencies: [python={PYTHON}, numpy, ruff, pytest, pip]\n")
     prefix = tmp_path / "environment"
-    conda.create(file, prefix, tools.channels, tools.environment)
+    conda.create(file, prefix, channels, tools.environment)
     environment = conda.activated(prefix, tools.environment)
     said = tools.run("python -c 'import numpy, sys; print(sys.prefix, numpy.ones(2).sum())'", tmp_path, environment)
     assert said.split() == [str(prefix), "2.0"]
@@ -205,6 +218,7 @@ def test_a_conda_environment_runs_its_programs_from_wherever_it_is(tools: Tools,
     assert "No broken requirements" in tools.run("pip check", tmp_path, environment)
 
 
+@pytest.mark.managers
 def test_the_tools_on_path_are_the_users_and_not_the_tests_own(tools: Tools, tmp_path: Path) -> None:
     folders = tools.environment["PATH"].split(os.pathsep)
     assert str(Path(sys.prefix, "bin")) not in folders

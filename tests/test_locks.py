@@ -115,28 +115,28 @@ def check_build(framework: str, variant: str, versions: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("answers", CONDA, ids=name_of)
-def test_conda_takes_the_build_that_was_asked_for(answers: Answers, tools: Tools, tmp_path: Path) -> None:
+def test_conda_takes_the_build_that_was_asked_for(answers: Answers, channels: Path, tmp_path: Path) -> None:
     write(answers, tmp_path)
     chosen: Any = answers["build"]
     driver = chosen.get("cuda")
     if driver is None:
-        assert conda_build(answers, "environment.yml", None, tools, tmp_path) == "cpu"
+        assert conda_build(answers, "environment.yml", None, channels, tmp_path) == "cpu"
         assert not list(tmp_path.glob("environment-*.yml"))
         return
     build = f"cuda{driver.replace('.', '')}"
     assert answers["accelerator"] == build.replace("cuda", "cu")
-    assert conda_build(answers, "environment-gpu.yml", driver, tools, tmp_path) == build
+    assert conda_build(answers, "environment-gpu.yml", driver, channels, tmp_path) == build
     with pytest.raises(SolverError, match="__cuda"):
-        conda_build(answers, "environment-gpu.yml", None, tools, tmp_path)
+        conda_build(answers, "environment-gpu.yml", None, channels, tmp_path)
     for cuda in (None, driver):
-        assert conda_build(answers, "environment-cpu.yml", cuda, tools, tmp_path) == "cpu"
-    assert conda_build(answers, "environment.yml", None, tools, tmp_path) == "cpu"
-    assert conda_build(answers, "environment.yml", driver, tools, tmp_path) == build
+        assert conda_build(answers, "environment-cpu.yml", cuda, channels, tmp_path) == "cpu"
+    assert conda_build(answers, "environment.yml", None, channels, tmp_path) == "cpu"
+    assert conda_build(answers, "environment.yml", driver, channels, tmp_path) == build
 
 
-def conda_build(answers: Answers, name: str, driver: str | None, tools: Tools, folder: Path) -> str:
+def conda_build(answers: Answers, name: str, driver: str | None, channels: Path, folder: Path) -> str:
     """The variant of the framework in the environment of a file, on a machine whose driver supports a CUDA."""
     framework = {"pytorch": "pytorch", "jax": "jaxlib"}[str(answers["framework"])]
-    records = conda.solve(conda.EnvironmentFile.read(folder / name), tools.channels, driver)
+    records = conda.solve(conda.EnvironmentFile.read(folder / name), channels, driver)
     (found,) = [str(record.build) for record in records if record.name.normalized == framework]
     return found.partition("_")[0]

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import yaml
 from hosts import conda
 from hosts.conda_channel import PYTHON, PYTORCH
 from hosts.pytorch_index import real_cpu_wheels
+from hosts.standin import stand_in
 from hosts.tools import Tools
 from repositories import resolve, write
 
@@ -84,7 +86,7 @@ def repository(manager: str, framework: str, tools: Tools, tmp_path: Path) -> Re
 
 
 def set_up_uv(repository: Repository) -> None:
-    repository.run("uv lock")  # what the first `uv sync` of the README does before it installs the build for the GPU
+    repository.follow(f"uv sync --no-group {repository.answers['accelerator']} --group cpu")
 
 
 def set_up_pip(repository: Repository) -> None:
@@ -95,32 +97,51 @@ def set_up_pip(repository: Repository) -> None:
 
 
 def set_up_poetry(repository: Repository) -> None:
-    repository.run("poetry lock")  # what the first `poetry install` of the README does
+    repository.follow("poetry sync --extras cpu")
 
 
-def set_up_conda(repository: Repository) -> None:
-    (file,) = [
-        step["with"]["environment-file"] for step in repository.ci["steps"] if "micromamba" in step.get("uses", "")
-    ]
-    prefix = repository.folder.parent / "environment"
-    conda.create(repository.folder / file, prefix, repository.tools.channels, repository.environment)
-    repository.environment = conda.activated(prefix, repository.environment)
-
-
-SET_UP = {"uv": set_up_uv, "pip": set_up_pip, "poetry": set_up_poetry, "conda": set_up_conda}
+SET_UP = {"uv": set_up_uv, "pip": set_up_pip, "poetry": set_up_poetry}
 
 
 @pytest.mark.parametrize("framework", ["pytorch", "jax"])
 @pytest.mark.parametrize("manager", SET_UP)
 def test_a_new_repository_passes_its_own_ci_and_trains(manager: str, repository: Repository) -> None:
     SET_UP[manager](repository)
-    environment = {**repository.environment, **repository.ci.get("env", {})}
-    repository.environment = environment
+    passes_its_own_ci_and_trains(repository)
+
+
+@pytest.mark.parametrize("framework", ["pytorch", "jax"])
+@pytest.mark.parametrize("manager", ["conda"])
+def test_a_new_repository_for_conda_passes_its_own_ci_and_trains(repository: Repository, channels: Path) -> None:
+    (file,) = [step["with"]["environment-file"] for step in repository.ci["steps"] if "micromamba" in str(step)]
+    prefix = repository.folder.parent / "environment"
+    conda.create(repository.folder / file, prefix, channels, repository.environment)
+    repository.environment = conda.activated(prefix, repository.environment)
+    passes_its_own_ci_and_trains(repository)
+
+
+def passes_its_own_ci_and_trains(repository: Repository) -> None:
+    repository.environment |= repository.ci.get("env", {})
     for step in repository.ci["steps"]:
         if "run" in step and not PROVIDED.match(step["run"]):
             repository.run(step["run"])
-    start = repository.answers["run"]
-    repository.follow(f"{start}python -m demo train debug")
+    repository.follow(f"{repository.answers['run']}python -m demo train debug")
     assert (repository.folder / "runs" / "debug" / "metrics.jsonl").stat().st_size > 0
     untracked = repository.run("git status --porcelain --untracked-files=all").splitlines()
     assert all(line.startswith("?? ") and line.endswith(".lock") for line in untracked), untracked
+
+
+@pytest.mark.parametrize("framework", ["pytorch", "jax"])
+@pytest.mark.parametrize("manager", ["conda"])
+@pytest.mark.parametrize("program", ["conda", "mamba", "micromamba"])
+def test_conda_itself_makes_the_cpu_environment(program: str, repository: Repository, channels: Path) -> None:
+    if shutil.which(program, path=repository.environment["PATH"]) is None:
+        pytest.skip(f"there is no {program} on PATH")
+    prefix = repository.folder.parent / "environment"
+    with stand_in({"conda.anaconda.org": channels}) as hosts:
+        repository.environment |= {**hosts.environment, "MAMBA_ROOT_PREFIX": str(prefix.with_name("root"))}
+        repository.run(f"{program} env create --yes --quiet --file environment-cpu.yml --prefix {prefix}")
+    taken = [path.name for name in ("pytorch", "jaxlib") for path in prefix.glob(f"conda-meta/{name}-[0-9]*.json")]
+    assert len(taken) == 1
+    assert "-cpu_" in taken[0]
+    repository.run(f"{prefix}/bin/python -c 'import demo'")

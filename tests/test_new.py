@@ -481,6 +481,11 @@ def test_help_and_version_need_no_template(labrig: Labrig, monkeypatch: pytest.M
     assert labrig("new", "--help").code != 0
 
 
+def test_labrig_alone_shows_the_help(labrig: Labrig) -> None:
+    assert labrig() == labrig("--help")
+    assert labrig().code == 0
+
+
 def test_help_of_new_lists_every_question(labrig: Labrig, template: Template) -> None:
     text = labrig("new", "--help").out
     assert all("--" + name.replace("_", "-") in text for name in template.questions)

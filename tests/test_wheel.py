@@ -133,7 +133,7 @@ def installed(releases: Releases, tmp_path_factory: pytest.TempPathFactory) -> d
     for name, what in {"wheel": releases.first, "clone": clone}.items():
         run([sys.executable, "-m", "venv", str(folder / name)], folder)
         pythons[name] = folder / name / "bin/python"
-        run([str(pythons[name]), "-m", "pip", "install", "--quiet", str(what)], folder)
+        run([str(pythons[name]), "-m", "pip", "install", "--quiet", "--no-compile", str(what)], folder)
     return pythons
 
 
@@ -149,6 +149,9 @@ def test_a_new_repository_needs_no_network_and_plain_copier_updates_it_from_the_
     run([*offline, str(python.with_name("labrig")), "new", "moon", "--yes"], tmp_path)
     project = tmp_path / "moon"
     assert (recorded(project)["_src_path"], recorded(project)["_commit"]) == (CANONICAL_URL, "v90.0.0")
+
+    alone = subprocess.run([*offline, "copier", "check-update"], cwd=project, check=False, capture_output=True)
+    assert alone.returncode != 0, "the network is not cut: plain Copier reached the public address"
 
     run([str(python), "-m", "pip", "install", "--quiet", "--no-deps", str(releases.second)], tmp_path)
     update = [*offline, str(python), "-c", COPIER_OFFLINE, "update", "--defaults"]

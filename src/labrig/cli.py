@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ import typer
 from .errors import LabrigError, StoppedError, UsageError
 
 if TYPE_CHECKING:
+    from .machine import Machine
     from .questions import Question
     from .render import Template
     from .report import Report
@@ -35,12 +37,27 @@ Version = Annotated[
 
 
 class Program:
-    """One run of labrig: what was typed, the template once it is open, and the voice."""
+    """One run of labrig: what was typed, the template once it is open, and the voice.
+
+    The options for the template and the voice are read here, because both are needed before Typer has understood the
+    command line: the template for the options of its questions, the voice for errors.
+    """
 
     def __init__(self, words: Sequence[str]) -> None:
         self.words = words
         self.resources = ExitStack()
+        self.machine: Callable[[], Machine] | None = None
         self._template: tuple[Source, Template] | None = None
+
+    def look_around(self) -> None:
+        """Start to look at this machine: that waits for other programs, while the template is read here."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        from .machine import detect
+
+        pool = ThreadPoolExecutor(max_workers=1)
+        self.machine = pool.submit(detect).result
+        pool.shutdown(wait=False)
 
     @property
     def template(self) -> tuple[Source, Template]:
@@ -54,40 +71,40 @@ class Program:
             self._template = source, Template(source.root)
         return self._template
 
-    def report(self, *, quiet: bool = False) -> Report:
+    @cached_property
+    def report(self) -> Report:
         """The voice, from the first word on: also for errors in the command line itself."""
         from .report import Report
 
-        return Report(quiet=quiet or bool({"--quiet", "-q"} & set(self.words)), json="--json" in self.words)
+        return Report(quiet=bool({"--quiet", "-q"} & set(self.words)), json="--json" in self.words)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run labrig; the exit code is 0 done, 1 failed, 2 wrong use, 3 a person is needed, 130 stopped."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     program = Program(words)
-    with program.resources:
-        try:
+    try:
+        with program.resources:
             return _run(program)
-        except KeyboardInterrupt:
-            program.report().say("\nStopped. Nothing was written.")
-            return 130
-        except StoppedError as error:
-            program.report().say(f"\n{error.message}")
-            return error.exit_code
-        except LabrigError as error:
-            program.report().error(error)
-            return error.exit_code
+    except KeyboardInterrupt:
+        error: LabrigError = StoppedError(f"Stopped. {program.report.state}")
+    except LabrigError as failure:
+        error = failure
+    program.report.error(error)
+    return error.exit_code
 
 
 def _run(program: Program) -> int:
     completing = "_LABRIG_COMPLETE" in os.environ
-    app = application(program, with_questions=completing or program.words[:1] == ["new"])
+    is_new = program.words[:1] == ["new"]
+    if is_new and not {"-h", "--help"} & set(program.words):
+        program.look_around()
+    app = application(program, with_questions=completing or is_new)
     try:
         code = app(program.words, prog_name="labrig", standalone_mode=False)
     except typer.TyperException as error:
         message = re.sub(r" \(Possible options: (--[\w-]+).*\)$", r". Did you mean '\1'?", error.format_message())
-        command = " ".join(["labrig", *[word for word in program.words[:1] if word == "new"]])
-        raise UsageError(message.rstrip("."), tip=f"{command} --help") from error
+        raise UsageError(message.rstrip("."), tip=f"labrig {'new ' if is_new else ''}--help") from error
     if code == 130:  # Typer's way to say that Ctrl-C was pressed
         raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
@@ -97,7 +114,6 @@ def application(program: Program, *, with_questions: bool) -> typer.Typer:
     """The commands. With questions, `new` has an option for each of them, which costs reading the template."""
     app = typer.Typer(
         help=ABOUT,
-        no_args_is_help=True,
         rich_markup_mode=None,  # plain help is there in half the time
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -149,7 +165,7 @@ def application(program: Program, *, with_questions: bool) -> typer.Typer:
         from .new import Request
         from .new import new as create
 
-        del json
+        del json, quiet
         request = Request(
             directory=directory,
             flags=flags,
@@ -166,7 +182,7 @@ def application(program: Program, *, with_questions: bool) -> typer.Typer:
             run=run,
         )
         source, renderer = program.template
-        create(request, source, renderer, program.report(quiet=quiet))
+        create(request, source, renderer, program.machine, program.report)
 
     app.command("new", help="Create a repository. It asks at most 12 questions; with --yes none.")(
         _with_answers(new, program.template[1] if with_questions else None)
@@ -177,18 +193,22 @@ def application(program: Program, *, with_questions: bool) -> typer.Typer:
         from .questionnaire import list_questions
 
         del template, template_version, json
-        list_questions(program.template[1], program.report())
+        list_questions(program.template[1], program.report)
 
     @app.command("doctor", help="Compare this machine with what a repository asks for, and name the remedy.")
     def doctor(
-        directory: Annotated[Path, typer.Argument(help="A generated repository.")] = Path(),
+        directory: Annotated[
+            Path | None, typer.Argument(help="A generated repository; without one, this machine and all accelerators.")
+        ] = None,
+        template: Where = None,
+        template_version: Version = None,
         json: Json = False,
         quiet: Quiet = False,
     ) -> None:
-        from .doctor import diagnose
+        from .doctor import doctor as examine
 
-        del json
-        raise typer.Exit(diagnose(directory, program.report(quiet=quiet)))
+        del template, template_version, json, quiet
+        raise typer.Exit(examine(directory, program.template[0].root, program.report))
 
     app.add_typer(_presets(program), name="presets", help="List, show and save presets: named sets of answers.")
     return app
@@ -207,7 +227,7 @@ def _presets(program: Program) -> typer.Typer:
         from .presets import list_presets
 
         del json
-        list_presets(program.report())
+        list_presets(program.report)
 
     @app.command("show", help="Show the answers of a preset.")
     def show(
@@ -216,7 +236,7 @@ def _presets(program: Program) -> typer.Typer:
         from .presets import show_preset
 
         del json
-        show_preset(name, program.report())
+        show_preset(name, program.report)
 
     @app.command("save", help="Save answers as a preset of your own.")
     def save(
@@ -230,7 +250,7 @@ def _presets(program: Program) -> typer.Typer:
         from .questionnaire import save_preset
 
         del json
-        save_preset(name, settings or [], answers, program.template[1], program.report())
+        save_preset(name, settings or [], answers, program.template[1], program.report)
 
     return app
 

@@ -104,7 +104,7 @@ def plan(answers: Mapping[str, object], variant: str, *, python: str = "", conda
         case "conda":
             steps = _conda_plan(conda, environment_name(answers))
         case "poetry":
-            steps = _poetry_plan(variant, python)
+            steps = _poetry_plan(str(answers["accelerator"]), variant, python)
         case unknown:
             raise ValueError(f"package_manager is {unknown!r}; it takes one of uv, pip, conda, poetry")
     return [*steps, inside("Run the tests", ("poe", "test"), answers, variant, conda=conda)]
@@ -133,10 +133,11 @@ def _conda_plan(conda: str, name: str) -> list[Step]:
     return [create, lock] if conda == "conda" else [create]  # that task runs conda
 
 
-def _poetry_plan(variant: str, python: str) -> list[Step]:
+def _poetry_plan(accelerator: str, variant: str, python: str) -> list[Step]:
+    command = "install" if variant == accelerator else "sync"  # `sync` also removes the other variant
     return [
         Step("Create the environment", ("poetry", "env", "use", python)),
-        Step("Lock and install the packages", ("poetry", "install", "--extras", variant)),
+        Step("Lock and install the packages", ("poetry", command, "--extras", variant)),
     ]
 
 
@@ -286,11 +287,16 @@ def variant_for(machine: Machine, answers: Mapping[str, object]) -> str:
     return accelerator if machine.has(accelerator) else "cpu"
 
 
+def conda_found(machine: Machine) -> str | None:
+    """The program that stands for conda here."""
+    return next((name for name in CONDAS if name in machine.managers), None)
+
+
 def _programs(machine: Machine, answers: Mapping[str, object], directory: Path) -> tuple[str, str]:
     """The interpreter and the conda to use. Raises CommandError when the manager needs one that is not there."""
     manager, version = str(answers["package_manager"]), str(answers["python"])
     again = f"cd {shlex.quote(_shown(directory))}"
-    conda = next((name for name in CONDAS if name in machine.managers), None)
+    conda = conda_found(machine)
     if manager == "conda" and conda is None:
         raise CommandError(
             "the files are all there, but no conda was found to make the environment with",

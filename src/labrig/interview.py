@@ -16,6 +16,7 @@ from .render import Answers, Template
 from .report import Report
 
 RECOMMENDED, EACH, CREATE = "recommended", "each", "create"
+PROJECT = "project_name"  # never asked here: the folder has that name already
 
 Row = tuple[str, object, str]  # a label, the value, and why it cannot be chosen, or ""
 Check = Callable[[str], str | bool]  # what is wrong with a text while it is typed, or True
@@ -35,7 +36,7 @@ class Interview:
         """Ask what is open, then review; the answers that the user wants created."""
         each = advanced or not self.presets
         for name in self.template.questions:
-            if name in self.given.answers or not (advanced or self._is_asked(name)):
+            if name in self.given.answers or name == PROJECT or not (advanced or self._is_asked(name)):
                 continue
             question = self.template.questions[name]
             if question.choices and not each:
@@ -129,11 +130,11 @@ class Interview:
 
 def ask_name(template: Template, given: Given) -> str:
     """The name of the project, asked first when no directory is given."""
-    question = template.questions["project_name"]
+    question = template.questions[PROJECT]
 
     def check(text: str) -> str | bool:
         try:
-            template.accept("project_name", text, given.answers, folder_name=text)
+            template.accept(PROJECT, text, given.answers, folder_name=text)
         except AnswerError as error:
             return error.cause or error.message
         return not Path(text).exists() or f"{text} exists already"

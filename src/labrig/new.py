@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import presets, project, questionnaire
-from .errors import AnswerError, NotInteractiveError, StoppedError, UsageError
-from .questionnaire import Given, Questionnaire
+from .environment import commands, install, plan, train, training
+from .errors import AnswerError, NotInteractiveError, UsageError
+from .machine import defaults
+from .questionnaire import Given, Questionnaire, Suggest
 from .render import ANSWERS_FILE, Answers, RenderedFile, Template
 from .report import GREEN, Report
 
 if TYPE_CHECKING:
+    from .machine import Machine
     from .source import Source
 
 
@@ -54,14 +57,23 @@ class Outcome:
     files: Mapping[str, RenderedFile]
     command: list[str]  # does the same again, without questions
 
-    @property
-    def next_steps(self) -> list[str]:
-        """The commands that the user types next."""
-        return [f"cd {shlex.quote(self.directory)}"]
+    def next_steps(self, request: Request) -> list[str]:
+        """The commands that the user types next: those of the generated README that have not been run."""
+        steps = [f"cd {shlex.quote(self.directory)}"]
+        if {"accelerator", "package", "package_manager"} <= self.answers.keys():
+            variant = str(self.answers["accelerator"])
+            steps += [] if request.install or request.run else commands(plan(self.answers, variant))
+            steps += [] if request.run else [str(training(self.answers, variant))]
+        return steps
 
 
-def new(request: Request, source: Source, template: Template, report: Report) -> None:
-    """Create the repository that `request` asks for, or say what stands against it."""
+def new(
+    request: Request, source: Source, template: Template, machine: Callable[[], Machine] | None, report: Report
+) -> None:
+    """Create the repository that `request` asks for, or say what stands against it.
+
+    `machine` says what this machine has, and may have to wait for that; without it the template's defaults stand.
+    """
     started = time.monotonic()
     given = questionnaire.gather(
         template,
@@ -79,7 +91,7 @@ def new(request: Request, source: Source, template: Template, report: Report) ->
     place = project.destination(Path(directory), template_roots=[source.root, Path(source.url)])
     for leftover in project.remove_leftovers(place.parent):
         report.warn(f"{leftover} may be left from a run that was killed", cause="remove it when no other run goes on")
-    questions = Questionnaire(template, given, place.path.name, _suggestions(template))
+    questions = Questionnaire(template, given, place.path.name, _suggestions(template, machine))
     answers = _resolve(questions)
     if request.interactive:
         from .interview import Interview
@@ -89,15 +101,22 @@ def new(request: Request, source: Source, template: Template, report: Report) ->
         started = time.monotonic()
     files = template.render(answers, src_path=source.url, commit=source.commit)
     outcome = Outcome(directory, answers, files, _command(request, directory, questions, answers))
+    complete = f"The files in {directory} are complete."
     try:
-        if not request.dry_run:
+        if request.dry_run:
+            _report_plan(outcome, report)
+        else:
             project.create(place, files, git=request.git)
-        _report(outcome, report, dry_run=request.dry_run, seconds=time.monotonic() - started)
-        if not request.dry_run and (request.install or request.run):
-            _set_up(place.path, answers, report, run=request.run)
+            report.state = complete
+            _report_files(outcome, report, time.monotonic() - started)
+            if request.install or request.run:
+                install(place.path, answers, report)
+            if request.run:
+                train(place.path, answers, report)
+        _report_end(outcome, request, report, time.monotonic() - started)
     except KeyboardInterrupt:
         if not request.dry_run and (place.path / ANSWERS_FILE).exists():
-            raise StoppedError(f"Stopped. The files in {directory} are complete.") from None
+            report.state = complete
         raise
 
 
@@ -124,18 +143,11 @@ def _directory_from_name(template: Template, given: Given, *, interactive: bool)
     return str(template.accept("project_name", name, given.answers, folder_name=str(name)))
 
 
-def _suggestions(template: Template) -> Callable[[Mapping[str, object]], Mapping[str, object]]:
-    """What this machine suggests, looked at once and not before it is needed."""
-    from . import machine
-
-    found: list[machine.Machine] = []
-
-    def suggest(answers: Mapping[str, object]) -> Mapping[str, object]:
-        if not found:
-            found.append(machine.detect())
-        return machine.defaults(found[0], answers, template.catalogue)
-
-    return suggest if template.catalogue else lambda _: {}
+def _suggestions(template: Template, machine: Callable[[], Machine] | None) -> Suggest:
+    """What this machine suggests, for a template whose catalogue says what is built for it."""
+    if machine is None or not {"builds", "drivers"} <= template.catalogue.keys():
+        return lambda _: {}
+    return lambda answers: defaults(machine(), answers, template.catalogue)
 
 
 def _resolve(questions: Questionnaire) -> Answers:
@@ -177,30 +189,37 @@ def _command(request: Request, directory: str, questions: Questionnaire, answers
     return [*command, *([] if request.git else ["--no-git"]), "--yes"]
 
 
-def _report(outcome: Outcome, report: Report, *, dry_run: bool, seconds: float) -> None:
+def _report_plan(outcome: Outcome, report: Report) -> None:
+    report.say(f"Would create {outcome.directory} with {len(outcome.files)} files:")
+    if not report.json:
+        for line in tree(outcome.files):
+            report.data(line)
+
+
+def _report_files(outcome: Outcome, report: Report, seconds: float) -> None:
+    created = report.paint("Created", GREEN)
+    report.say(f"{created} {outcome.directory}  {len(outcome.files)} files, {seconds:.1f} s")
+
+
+def _report_end(outcome: Outcome, request: Request, report: Report, seconds: float) -> None:
+    steps = outcome.next_steps(request)
     if report.json:
         fields = {
             "ok": True,
-            "dry_run": dry_run,
+            "dry_run": request.dry_run,
             "directory": outcome.directory,
             "files": list(outcome.files),
             "answers": dict(outcome.answers.recorded),
-            "next": outcome.next_steps,
+            "next": steps,
             "command": outcome.command,
             "seconds": round(seconds, 2),
         }
         report.object(fields)
         return
-    shown = f"{outcome.directory.rstrip('/')}/"
-    if dry_run:
-        report.say(f"Would create {shown} with {len(outcome.files)} files:")
-        for line in tree(outcome.files):
-            report.data(line)
-    else:
-        report.say(f"{report.paint('Created', GREEN)} {shown}  {len(outcome.files)} files, {seconds:.1f} s")
+    if not request.dry_run:
         report.say()
         report.heading("Next")
-        for step in outcome.next_steps:
+        for step in steps:
             report.say(f"  {step}")
     report.say()
     report.heading("Same again, without questions")
@@ -219,12 +238,3 @@ def tree(files: Mapping[str, RenderedFile]) -> list[str]:
                 lines.append(f"{'  ' * depth}{folder}/")
         lines.append(f"{'  ' * len(folders)}{name}{'*' if files[path].executable else ''}")
     return lines
-
-
-def _set_up(directory: Path, answers: Answers, report: Report, *, run: bool) -> None:
-    """Install the environment and, if asked, train the example; a failure keeps every file."""
-    from .environment import install, train
-
-    install(directory, answers, report)
-    if run:
-        train(directory, answers, report)

@@ -76,6 +76,12 @@ def destination(path: Path, *, template_roots: Iterable[Path] = ()) -> Destinati
             top = top.parent
         if not top.parent.is_dir():
             raise DestinationError(f"{shown} cannot be created", cause=f"{top.parent} is not a folder")
+        if not os.access(top.parent, os.W_OK | os.X_OK):
+            raise DestinationError(
+                f"{shown} cannot be created",
+                cause=f"{top.parent} cannot be written to",
+                tip="create it in a folder of your own",
+            )
     except (OSError, ValueError) as error:
         raise DestinationError(f"{str(shown)!r} cannot be created", cause=_reason(error)) from error
     return Destination(path, top)
@@ -123,48 +129,59 @@ def create(place: Destination, files: Mapping[str, RenderedFile], *, git: bool) 
 def remove_leftovers(folder: Path) -> list[Path]:
     """Remove what runs that were killed left in `folder`; return what could not be removed or may still be in use."""
     remaining: list[Path] = []
-    if not folder.is_dir():
-        return remaining
-    for leftover in folder.glob(f"{TEMPORARY}*"):
+    for leftover in folder.glob(f"{TEMPORARY}*") if folder.is_dir() else ():
+        handle = _hold(leftover, wait=False)
         try:
-            with _lock(leftover) as locked:
-                if locked:
-                    shutil.rmtree(leftover)
-                else:
-                    remaining.append(leftover)
+            if handle is None:
+                remaining.append(leftover)
+            else:
+                shutil.rmtree(leftover)
         except OSError:
             remaining.append(leftover)
+        finally:
+            _release(handle)
     return remaining
 
 
 @contextmanager
 def _temporary(parent: Path) -> Iterator[Path]:
-    """A new hidden folder in `parent`, removed again unless it is renamed; locked, so that it is known to be in use."""
+    """A new hidden folder in `parent`, removed again unless it is renamed; held, so that it is known to be in use."""
     path = parent / f"{TEMPORARY}{secrets.token_hex(6)}"
-    path.mkdir()
+    handle = None
     try:
-        with _lock(path):
-            yield path
+        while handle is None:
+            path.mkdir()
+            handle = _hold(path, wait=True)
+            if handle is None or path.exists():  # else another run took it for a leftover before it was held
+                break
+            _release(handle)
+            handle = None
+        yield path
     finally:
         if path.exists():
             shutil.rmtree(path)
+        _release(handle)
 
 
-@contextmanager
-def _lock(folder: Path) -> Iterator[bool]:
-    """Whether nobody else holds this folder; the kernel ends the hold with the process, however it ends."""
+def _hold(folder: Path, *, wait: bool) -> int | None:
+    """Hold a folder against other runs: the kernel ends the hold with the process, however it ends.
+
+    None when another run holds it, or where folders cannot be held (Windows, some network file systems).
+    """
     if fcntl is None:
-        yield False
-        return
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        return None
+    handle = None
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # held by another process, or a file system without locks
-            yield False
-        else:
-            yield True
-    finally:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        _release(handle)
+        return None
+    return handle
+
+
+def _release(handle: int | None) -> None:
+    if handle is not None:
         os.close(handle)
 
 

@@ -14,7 +14,6 @@ import yaml
 from . import presets
 from .errors import AnswerError, AnswersFileError, LockedAnswerError, UsageError, did_you_mean
 from .presets import Preset
-from .report import BOLD
 
 if TYPE_CHECKING:
     from .questions import Question
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 VARIABLE = "LABRIG_"
 OTHER_VARIABLES = {"LABRIG_TEMPLATE", "LABRIG_PRESET"}
 OF_ONE_PROJECT = {"project_name", "package", "description", "repository"}
+
+Suggest = Callable[[Mapping[str, object]], Mapping[str, object]]  # better defaults, from the answers so far
 
 
 @dataclass
@@ -147,7 +148,7 @@ class Questionnaire:
     template: Template
     given: Given
     folder_name: str
-    suggest: Callable[[Mapping[str, object]], Mapping[str, object]]  # from the answers so far
+    suggest: Suggest
 
     def resolve(self) -> Answers:
         """All answers; what cannot be taken is refused with the place that it comes from."""
@@ -206,7 +207,7 @@ def why_nobody_can_be_asked() -> str:
     for variable in ("CLAUDECODE", "CURSOR_AGENT", "GEMINI_CLI", "CODEX_SANDBOX", "AI_AGENT", "CI"):
         if os.environ.get(variable):
             return f"{variable} is set"
-    return "" if sys.stdin.isatty() and sys.stderr.isatty() else "this is not an interactive terminal"
+    return "" if sys.stdin.isatty() and sys.stdout.isatty() else "this is not an interactive terminal"
 
 
 def list_questions(template: Template, report: Report) -> None:
@@ -216,7 +217,7 @@ def list_questions(template: Template, report: Report) -> None:
         report.object({name: _describe(question, answers[name]) for name, question in template.questions.items()})
         return
     for name, question in template.questions.items():
-        report.data(f"{report.paint(name, BOLD)}  {question.help}")
+        report.data(f"{name}: {question.help}")
         for choice in question.choices:
             mark = "*" if choice.value == answers[name] else " "
             report.data(f"  {mark} {to_text(choice.value):14} {choice.label}")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from .errors import LabrigError
+from .errors import LabrigError, StoppedError
 
 BOLD, RED, GREEN, YELLOW, GREY = "1", "1;31", "32", "33", "90"
 FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -22,6 +22,7 @@ class Report:
     def __init__(self, *, quiet: bool = False, json: bool = False) -> None:
         self.quiet = quiet or json
         self.json = json
+        self.state = "Nothing was written."  # said when the user stops the command
         self.terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self.coloured = self.terminal and not os.environ.get("NO_COLOR")
 
@@ -54,6 +55,8 @@ class Report:
             if question := getattr(error, "question", None):
                 fields["question"] = question
             self.object({"ok": False, "error": fields})
+        elif isinstance(error, StoppedError):
+            print(f"\n{error.message}", file=sys.stderr, flush=True)
         else:
             self._block(self.paint("error", RED), error.message, error.cause, error.tip)
 

@@ -4,10 +4,12 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 ROOT = Path(os.environ.get("LABRIG_TEST_CACHE") or Path.home() / ".cache" / "labrig-tests")
+UNUSED_SECONDS = 7 * 24 * 3600
 
 
 def built(name: str, build: Callable[[Path], None], made_from: Iterable[Path | str]) -> Path:
@@ -34,4 +36,8 @@ def built(name: str, build: Callable[[Path], None], made_from: Iterable[Path | s
             shutil.rmtree(aside)
             if not folder.is_dir():  # not a run beside this one that was faster
                 raise
+    os.utime(folder)
+    for other in ROOT.glob(f"{name}-*"):  # of an older script, or of a run that was killed
+        if time.time() - other.stat().st_mtime > UNUSED_SECONDS:
+            shutil.rmtree(other, ignore_errors=True)  # a run beside this one may remove it too
     return folder

@@ -49,6 +49,10 @@ CUDA_VERSIONS = ("12.6", "12.8", "12.9", "13.0", "13.1", "13.2")
 CONDA_NAMES = {"torch": "pytorch"}
 
 
+class FixedPythonError(Exception):
+    """The Python that runs this works in its place only, as some that come with an operating system do."""
+
+
 @dataclass(frozen=True)
 class Package:
     """One build of a conda package, and the files that it puts into an environment."""
@@ -126,7 +130,7 @@ def conda_channel() -> Path:
 def write(root: Path, torch: Sequence[Path]) -> None:
     """Writes `root/conda-forge/`, with the `torch` wheel inside pytorch's CPU build where there is one."""
     channel = root / "conda-forge"
-    with TemporaryDirectory(dir=cache.ROOT) as folder:
+    with TemporaryDirectory(prefix="conda-channel-", dir=cache.ROOT) as folder:
         work = Path(folder)
         packages = [*python_packages(work / "python"), *cuda_version_packages()]
         packages += pytorch_packages(install(work / "torch", torch, "--no-deps"))
@@ -193,7 +197,7 @@ def relocate_python(root: Path) -> None:
         [root / "bin" / name, "-c", question], env=clean, capture_output=True, text=True, check=False
     )
     if answer.stdout.split() != [str(root), str(library / name / "site-packages")]:
-        raise RuntimeError(f"{sys.base_prefix} cannot be moved into a conda package: {answer.stdout}{answer.stderr}")
+        raise FixedPythonError(f"{sys.base_prefix} cannot be moved into a package: {answer.stdout}{answer.stderr}")
     for compiled in root.rglob("__pycache__"):
         shutil.rmtree(compiled)
 

@@ -1,9 +1,11 @@
 """The package managers as the tests run them: real programs, on this machine, in an environment of their own."""
 
 import os
+import re
 import shlex
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +16,6 @@ from tempfile import TemporaryDirectory
 from uv import find_uv_bin
 
 from . import cache
-from .conda_channel import conda_channel
 from .pip_settings import pip_setting
 from .pytorch_index import pytorch_index
 from .standin import stand_in
@@ -23,18 +24,18 @@ POETRY = ["poetry==2.5.1", "poetry-plugin-pypi-mirror==0.6.5"]
 JSON = "application/vnd.pypi.simple.v1+json"
 
 # What the environment in which the tests run would tell the tools about itself.
-INHERITED = {"CONDA_PREFIX", "POETRY_ACTIVE", "PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV"}
+OWN = re.compile(r"CONDA_PREFIX|POETRY_ACTIVE|PYTEST_.*|PYTHONDONTWRITEBYTECODE|PYTHONHOME|PYTHONPATH|VIRTUAL_ENV")
 
 
 @dataclass(frozen=True)
 class Tools:
-    """uv, pip, poetry and Python on PATH, and package hosts that answer."""
+    """uv, poetry and Python on PATH, and package hosts that answer."""
 
     environment: Mapping[str, str]
-    channels: Path  # the folder that stands for conda.anaconda.org
 
     def run(self, command: str, folder: Path, environment: Mapping[str, str] | None = None) -> str:
         """Runs a command line in a folder and returns what it said, stdout and stderr together."""
+        start = time.monotonic()
         done = subprocess.run(
             shlex.split(command),
             cwd=folder,
@@ -45,37 +46,33 @@ class Tools:
             text=True,
             check=False,
         )
+        print(f"{time.monotonic() - start:6.1f} s: {command}")  # pytest -rP shows it
         assert done.returncode == 0, f"{command!r} ended with {done.returncode}:\n{done.stdout}"
         return done.stdout
 
 
 @contextmanager
 def tools() -> Iterator[Tools]:
-    """The tools with stood-in hosts, until the context ends.
+    """The tools with PyTorch's index stood in, until the context ends.
 
-    Their caches are apart from the user's, which must never hold a package of the stand-ins under a true address.
+    Their caches are apart from the user's, which must never hold a package of the stand-ins under a true address, and
+    anew for every index: uv takes for granted that a wheel of PyTorch never changes.
     """
-    channels = conda_channel()
-    folders = {"download.pytorch.org": pytorch_index(), "conda.anaconda.org": channels}
-    with TemporaryDirectory(prefix="tools-") as folder, stand_in(folders) as hosts:
+    index = pytorch_index()
+    cached = cache.built("caches", Path.touch, [index.name])
+    with TemporaryDirectory(prefix="tools-") as folder, stand_in({"download.pytorch.org": index}) as hosts:
         write_commands(Path(folder))
         own = Path(sys.prefix, "bin").resolve()
         path = [part for part in os.get_exec_path() if Path(part).resolve() != own]
-        inherited = {name: value for name, value in os.environ.items() if name not in INHERITED}
+        inherited = {name: value for name, value in os.environ.items() if not OWN.fullmatch(name)}
         caches = {
-            "UV_CACHE_DIR": str(cache.ROOT / "uv"),
-            "PIP_CACHE_DIR": str(cache.ROOT / "pip"),
-            "POETRY_CACHE_DIR": str(cache.ROOT / "poetry"),
-            "CONDA_PKGS_DIRS": str(cache.ROOT / "conda"),
+            "UV_CACHE_DIR": str(cached / "uv"),
+            "PIP_CACHE_DIR": str(cached / "pip"),
+            "POETRY_CACHE_DIR": str(cached / "poetry"),
+            "CONDA_PKGS_DIRS": str(cached / "conda"),
         }
-        settings = {
-            "PATH": os.pathsep.join([folder, *path]),
-            "UV_PYTHON_DOWNLOADS": "never",
-            "POETRY_VIRTUALENVS_IN_PROJECT": "true",
-            "PIP_ROOT_USER_ACTION": "ignore",
-            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        }
-        yield Tools({**inherited, **hosts.environment, **caches, **settings, **poetry_settings()}, channels)
+        settings = {"PATH": os.pathsep.join([folder, *path]), "UV_PYTHON_DOWNLOADS": "never"}
+        yield Tools({**inherited, **hosts.environment, **caches, **settings, **poetry_settings()})
 
 
 def write_commands(folder: Path) -> None:

@@ -7,6 +7,7 @@
 """
 
 import difflib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,9 @@ STOPPED_EXIT_CODE = 75
 
 def main(arguments: Sequence[str]) -> None:
     """Run one command. What the user typed is checked in full before the framework is imported: that takes seconds."""
+    # Read by OpenMP, under PyTorch and others: a thread without work sleeps. Spinning, on a machine that is busy with
+    # something else too, makes small steps many times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         match arguments:
             case ["train", *rest]:

@@ -145,7 +145,7 @@ def provenance(folder: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def replacing(path: Path) -> Generator[Path]:
+def writing(path: Path) -> Generator[Path]:
     """A name beside `path` to write to. It becomes `path` in one step at the end; on an error nothing changes."""
     partial = path.with_name(f"{path.name}.partial")
     yield partial
@@ -155,14 +155,14 @@ def replacing(path: Path) -> Generator[Path]:
 
 
 def _write(path: Path, text: str) -> None:
-    with replacing(path) as partial:
+    with writing(path) as partial:
         partial.write_text(text)
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
     """Output of a git command; None without git, or outside a repository."""
     try:
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
         return None
-    return done.stdout.strip("\n")
+    return done.stdout.strip("\n") if done.returncode == 0 else None

@@ -16,14 +16,14 @@ from jax import Array
 from jax.tree_util import keystr
 from numpy.typing import NDArray
 
-from .run import RunError, replacing
+from .run import RunError, writing
 
 
 def save(folder: Path, step: int, model: nnx.Module, optimizer: nnx.Optimizer[Any], *, keep: int) -> None:
     """Write the state after `step`, then delete all but the `keep` newest checkpoints."""
     state = {"model": nnx.state(model), "optimizer": nnx.state(optimizer)}
     arrays: dict[str, Any] = {keystr(at): _to_numpy(value) for at, value in jax.tree.leaves_with_path(state)}
-    with replacing(folder / f"{step:08d}.npz") as partial, partial.open("wb") as file:
+    with writing(folder / f"{step:08d}.npz") as partial, partial.open("wb") as file:
         np.savez(file, **arrays)
     for old in steps(folder)[:-keep]:
         (folder / f"{old:08d}.npz").unlink()

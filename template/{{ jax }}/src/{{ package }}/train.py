@@ -3,9 +3,9 @@
 import functools
 import math
 from pathlib import Path
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax import Array
@@ -43,7 +43,8 @@ def train(config: Config, root: Path) -> dict[str, float] | None:
     stop = False
     for step in range(start + 1, config.optim.steps + 1):
         batch = train_split.batch(step, config.data.batch_size, shard=devices.rank, shards=devices.world)
-        recent.append(update(*devices.put(batch)))
+        lr = learning_rate(step, config.optim)
+        recent.append(update(*devices.put(batch), lr))
 
         stop = devices.any(run.stop_requested)
         log = due(step, config.log_every, config.optim.steps)
@@ -52,7 +53,7 @@ def train(config: Config, root: Path) -> dict[str, float] | None:
             loss, grad_norm = last_finite(devices.read(recent), step)
             recent.clear()
             if log:
-                run.log(step, loss=loss, grad_norm=grad_norm, lr=learning_rate(step, config.optim).item())
+                run.log(step, loss=loss, grad_norm=grad_norm, lr=lr)
         if due(step, config.eval_every, config.optim.steps):
             metrics = evaluate(model, test_split, devices)
             run.log(step, **metrics)
@@ -68,7 +69,7 @@ def train(config: Config, root: Path) -> dict[str, float] | None:
 
 @nnx.jit
 def train_step(
-    model: Transformer, optimizer: nnx.Optimizer[Transformer], inputs: Array, labels: Array
+    model: Transformer, optimizer: nnx.Optimizer[Transformer], inputs: Array, labels: Array, lr: float
 ) -> tuple[Array, Array]:
     """One update in place. Returns the loss before it and the norm of the gradient before clipping."""
 
@@ -76,33 +77,39 @@ def train_step(
         return optax.softmax_cross_entropy_with_integer_labels(model(inputs), labels).mean()
 
     loss, grads = nnx.value_and_grad(loss_of)(model)
-    optimizer.update(model, grads)
+    optimizer.update(model, grads, lr=lr)
     return loss, optax.tree.norm(grads)
 
 
 def make_optimizer(model: Transformer, config: OptimConfig) -> nnx.Optimizer[Transformer]:
     """AdamW that decays the matrices only: a gain or a bias has no scale to keep small."""
-    return nnx.Optimizer(model, gradient_transformation(config), wrt=nnx.Param)
+    transformation = adamw(config.beta2, config.weight_decay, config.grad_clip)
+    return nnx.Optimizer(model, transformation, wrt=nnx.Param)
 
 
 @functools.cache  # or else every new optimizer would have train_step compiled again
-def gradient_transformation(config: OptimConfig) -> optax.GradientTransformation:
+def adamw(beta2: float, weight_decay: float, grad_clip: float) -> optax.GradientTransformationExtraArgs:
+    """Clipping and AdamW; `update` takes the learning rate as `lr`, so that another one needs no new compilation."""
+
+    def is_matrix(parameters: Any) -> Any:
+        return jax.tree.map(lambda parameter: parameter.ndim >= 2, parameters)
+
+    def scale(updates: Any, state: Any, params: Any = None, **given: Any) -> tuple[Any, Any]:  # noqa: ARG001 (by Optax)
+        return jax.tree.map(lambda update: given["lr"] * update, updates), state
+
     return optax.chain(
-        optax.clip_by_global_norm(config.grad_clip or math.inf),
-        optax.adamw(
-            lambda updates: learning_rate(jnp.asarray(updates) + 1, config),
-            b2=config.beta2,
-            weight_decay=config.weight_decay,
-            mask=lambda parameters: jax.tree.map(lambda parameter: parameter.ndim >= 2, parameters),
-        ),
+        optax.clip_by_global_norm(grad_clip or math.inf),
+        optax.adamw(1.0, b2=beta2, weight_decay=weight_decay, mask=is_matrix),
+        optax.GradientTransformationExtraArgs(optax.init_empty_state, scale),
     )
 
 
-def learning_rate(step: int | Array, config: OptimConfig) -> Array:
+def learning_rate(step: int, config: OptimConfig) -> float:
     """Linear warm-up, then a cosine to 0 at the last step."""
-    warm_up = step / max(config.warmup_steps, 1)
+    if step < config.warmup_steps:
+        return config.lr * step / config.warmup_steps
     progress = (step - config.warmup_steps) / (config.steps - config.warmup_steps)
-    return config.lr * jnp.where(step < config.warmup_steps, warm_up, 0.5 * (1 + jnp.cos(math.pi * progress)))
+    return config.lr * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def last_finite(recent: list[tuple[float, float]], step: int) -> tuple[float, float]:

@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 from torch import nn, optim
 
-from .run import RunError, replacing
+from .run import RunError, writing
 
 
 def save(folder: Path, step: int, model: nn.Module, optimizer: optim.Optimizer, *, keep: int) -> None:
     """Write the state after `step`, then delete all but the `keep` newest checkpoints."""
-    with replacing(folder / f"{step:08d}.pt") as partial:
+    with writing(folder / f"{step:08d}.pt") as partial:
         torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, partial)
     for old in steps(folder)[:-keep]:
         (folder / f"{old:08d}.pt").unlink()
