@@ -92,6 +92,11 @@ class Reader:
             needed |= names
         return [node for name, node in parsed.definitions.items() if name in needed]
 
+    def own_names(self, parsed: Parsed) -> set[str]:
+        """The names that a text reads itself, without what it includes or imports."""
+        nodes_of_text = [*parsed.body, *parsed.definitions.values()]
+        return {name for node in nodes_of_text for name in self._undeclared(node)} - parsed.definitions.keys()
+
     def _free(self, parsed: Parsed, piece: Sequence[nodes.Node]) -> Reads:
         found = {
             name: f"{parsed.place}:{line}"

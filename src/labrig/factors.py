@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -36,22 +36,26 @@ class Piece:
         return self.space.axes_of(self.names)
 
     def text(self, point: Point) -> str:
-        key = tuple([self.space.token(name, point) for name in self.names])
+        recorded = self._recorded(point)
+        key = (len(recorded), *[self.space.token(name, point) for name in self.names])
         if key not in self.known:
             context = self.space.context(self.names, point)
             if self.record is not None:
-                context["_copier_answers"] = self._recorded(self.record, point)
+                context["_copier_answers"] = recorded
             try:
                 self.known[key] = self.compiled.render(context)
             except (JinjaError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
                 raise template_error(error, self.place, self.space.template.root) from error
         return self.known[key]
 
-    def _recorded(self, name: str, point: Point) -> dict[str, object]:
+    def _recorded(self, point: Point) -> dict[str, object]:
         """The recorded answers without all others: an answer is recorded when its question is asked."""
+        name = self.record
+        if name is None:
+            return {}
         if name in self.space.constants:
             return {name: self.space.constants[name]}
-        return {name: self.space.value(name, point)} if name in self.space.answers(point) else {}
+        return {name: self.space.value(name, point)} if self.space.is_asked(name, point) else {}
 
 
 @dataclass
@@ -113,6 +117,16 @@ class Part:
         len(self.variants)
 
 
+@dataclass(frozen=True)
+class Nest:
+    """What stands around a stretch of a file while it is split."""
+
+    gates: tuple[Piece, ...] = ()  # the conditions of the including files
+    wrap: Wrap = list  # those of this file
+    files: tuple[str, ...] = ()  # the including files
+    outer: frozenset[str] = frozenset()  # the names that they define
+
+
 class File:
     """One file of the template: where it goes, and what it holds, in every combination of answers."""
 
@@ -129,7 +143,7 @@ class File:
         self.parts: list[Part] = []
         self.verbatim: bytes | None = None
         if source.templated:
-            self.parts = list(self._split_file(source.name, (), source.name, (), {}))
+            self.parts = list(self._split_file(source.name, source.name, Nest()))
         else:
             self.verbatim = (space.template.root / source.name).read_bytes()
 
@@ -175,29 +189,23 @@ class File:
         parsed = self._reader.text(text, f"the path {self.source.name}")
         return self._piece(parsed, list(parsed.body))
 
-    def _split_file(
-        self,
-        name: str,
-        gates: tuple[Piece, ...],
-        used_at: str,
-        around: tuple[str, ...],
-        outer: Mapping[str, nodes.Node],
-    ) -> Iterator[Part]:
-        """The parts of a file or of one that it includes. `outer` is what the including file defines."""
+    def _split_file(self, name: str, used_at: str, around: Nest) -> Iterator[Part]:
+        """The parts of the file, or of one that it includes."""
         try:
-            parsed = self._included(name, used_at, around, outer)
+            parsed = self._included(name, used_at, around)
         except TemplateError as error:
-            yield Part(self, used_at, gates, error)
+            yield Part(self, used_at, around.gates, error)
         else:
-            yield from self._split(parsed, parsed.body, gates, list, (*around, name))
+            outer = around.outer | parsed.definitions.keys()
+            yield from self._split(parsed, parsed.body, replace(around, files=(*around.files, name), outer=outer))
 
-    def _included(self, name: str, used_at: str, around: tuple[str, ...], outer: Mapping[str, nodes.Node]) -> Parsed:
+    def _included(self, name: str, used_at: str, around: Nest) -> Parsed:
         parsed = self._reader.file(name, used_at)
-        if name in around:
+        if name in around.files:
             raise TemplateError(f"{used_at} leads back to {name}, which includes itself")
-        if shadowed := outer.keys() & self._reader.reads(parsed).keys():
+        if borrowed := around.outer & self._reader.own_names(parsed):
             raise TemplateError(
-                f"{used_at} includes {name}, which reads {min(shadowed)} from the file around it",
+                f"{used_at} includes {name}, which reads {min(borrowed)} from the file around it",
                 cause="a part is rendered by itself, so it has to define or import what it uses",
             )
         if shadowed := parsed.definitions.keys() & self.space.template.all_questions.keys():
@@ -205,27 +213,22 @@ class File:
             raise TemplateError(f"{parsed.at(parsed.definitions[answer])} defines {answer}, which is a question")
         return parsed
 
-    def _split(
-        self, parsed: Parsed, body: Sequence[nodes.Node], gates: tuple[Piece, ...], wrap: Wrap, around: tuple[str, ...]
-    ) -> Iterator[Part]:
+    def _split(self, parsed: Parsed, body: Sequence[nodes.Node], around: Nest) -> Iterator[Part]:
         """The text of a list of nodes is the text of each, one after the other."""
         for node in body:
             try:
-                yield from self._split_node(parsed, node, gates, wrap, around)
+                yield from self._split_node(parsed, node, around)
             except TemplateError as error:
-                yield Part(self, parsed.at(node), self._reachable(parsed, gates, wrap), error)
+                yield Part(self, parsed.at(node), self._gates(parsed, around), error)
 
-    def _split_node(
-        self, parsed: Parsed, node: nodes.Node, gates: tuple[Piece, ...], wrap: Wrap, around: tuple[str, ...]
-    ) -> Iterator[Part]:
+    def _split_node(self, parsed: Parsed, node: nodes.Node, around: Nest) -> Iterator[Part]:
         if isinstance(node, nodes.If):
             for branch, narrow in _branches(node):
-                yield from self._split(parsed, branch, gates, _inside(wrap, narrow), around)
+                yield from self._split(parsed, branch, replace(around, wrap=_inside(around.wrap, narrow)))
         elif isinstance(node, nodes.Include) and node.with_context and not node.ignore_missing:
-            gate = self._gate(parsed, wrap)
             name = node.template.value  # type: ignore[attr-defined]
-            inner = (*gates, gate) if gate.names else gates
-            yield from self._split_file(name, inner, parsed.at(node), around, parsed.definitions)
+            inner = replace(around, gates=self._gates(parsed, around), wrap=list)
+            yield from self._split_file(name, parsed.at(node), inner)
         elif isinstance(node, nodes.Assign | nodes.AssignBlock | nodes.Macro | nodes.Import | nodes.FromImport):
             raise TemplateError(
                 f"{parsed.at(node)} defines a name in a branch",
@@ -234,20 +237,21 @@ class File:
             )
         elif _loops_over_answers(node):
             for name in sorted([*self.space.names, *self._recorded_constants()], key=str.lower):
-                yield Part(self, parsed.at(node), gates, self._piece(parsed, wrap([node]), record=name))
+                yield Part(self, parsed.at(node), around.gates, self._piece(parsed, around.wrap([node]), record=name))
         else:
-            yield Part(self, parsed.at(node), gates, self._piece(parsed, wrap([node])))
+            yield Part(self, parsed.at(node), around.gates, self._piece(parsed, around.wrap([node])))
 
-    def _gate(self, parsed: Parsed, wrap: Wrap) -> Piece:
-        """A piece that renders to something where the text inside of `wrap` is reached."""
-        return self._piece(parsed, wrap([nodes.Output([nodes.TemplateData("on")], lineno=1)]))
-
-    def _reachable(self, parsed: Parsed, gates: tuple[Piece, ...], wrap: Wrap) -> tuple[Piece, ...]:
-        """The gates of a part that cannot be rendered, so that the combinations which need it are known."""
+    def _gates(self, parsed: Parsed, around: Nest) -> tuple[Piece, ...]:
+        """What decides whether the text in these `if`s is reached."""
+        if around.wrap is list:
+            return around.gates
         try:
-            return (*gates, self._gate(parsed, wrap))
+            return (
+                *around.gates,
+                self._piece(parsed, around.wrap([nodes.Output([nodes.TemplateData("on")], lineno=1)])),
+            )
         except TemplateError:
-            return gates
+            return around.gates  # the condition itself is wrong: it is reported where it stands
 
     def _recorded_constants(self) -> list[str]:
         return [name for name in self.space.constants if name not in CONSTANTS]

@@ -100,6 +100,10 @@ class Space:
         question = self.template.questions[name]
         return not question.choices and question.type != "bool"
 
+    def is_asked(self, name: str, point: Point) -> bool:
+        """Whether the other answers leave room for the question."""
+        return point[self._position[name]] >= 0
+
     def axes_of(self, names: Iterable[str]) -> frozenset[str]:
         """The questions whose answers decide the values of these names."""
         found: frozenset[str] = frozenset()
