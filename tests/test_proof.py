@@ -211,3 +211,32 @@ def test_a_new_question_and_its_file_are_proven_without_a_change_here(
     checker = Checker()
     assert [checker.problem(content.path, content.content) for content in added] == [""] * 4
     assert checker.checks["tomllib"] == 4
+
+
+@pytest.mark.parametrize(
+    ("part", "old", "new", "needed"),
+    [
+        ("{{ conda }}/pyproject.toml.part", None, "\n[tool.mypy]\nstrict = false\n", {"conda", "mypy"}),
+        ("{{ apache }}/pyproject.toml.part", "\n", "", {"apache-2.0"}),
+        ("{{ uv }}/pyproject.toml.part", "[tool.uv]", "[tool.uv", {"uv"}),
+    ],
+    ids=["a table that two parts define", "a line that runs into the next part", "a part that is no TOML"],
+)
+def test_a_defect_in_two_parts_in_a_seam_or_in_one_part_is_found(
+    part: str, old: str | None, new: str, needed: set[str], plain_template: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "template"
+    shutil.copytree(plain_template, root)
+    path = root / "template" / part
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text + new if old is None else text.replace(old, new), encoding="utf-8")
+    proof = Proof(Template(root))
+    file = next(file for file in proof.factors.files if file.name == "template/pyproject.toml.jinja")
+    checker = Checker()
+    failing = [
+        set(map(str, proof.template.resolve(proof.space.answers(point), folder_name=FOLDER_NAME).recorded.values()))
+        for point in proof.combinations(file)
+        if checker.problem("pyproject.toml", file.content(point))
+    ]
+    assert failing
+    assert all(answers >= needed for answers in failing), "exactly where the defect is"
