@@ -175,7 +175,6 @@ def take_poetry_from(tools: Tools, programs: Path, monkeypatch: pytest.MonkeyPat
     for name, value in tools.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PATH", f"{programs}:{tools.environment['PATH']}")
-    monkeypatch.delenv("POETRY_VIRTUALENVS_IN_PROJECT")  # poetry.toml says it
 
 
 def needs(*programs: str) -> pytest.MarkDecorator:

@@ -163,13 +163,19 @@ def test_dry_run_lists_the_files_and_writes_nothing(labrig: Labrig) -> None:
     assert entries(Path()) == []
 
 
+def without_python(command: list[str]) -> list[str]:
+    """`command` without the option that a machine with a newer interpreter needs."""
+    at = command.index("--python") if "--python" in command else len(command)
+    return command[:at] + command[at + 2 :]
+
+
 def test_json_is_one_object_with_what_was_done(labrig: Labrig) -> None:
     result = labrig("new", "demo", "--yes", "--json", "--set", "ci=none")
     assert result.err == ""
     assert result.object["ok"] is True
     assert result.object["answers"]["ci"] == "none"
     assert sorted(result.object["files"]) == sorted(content(Path("demo")))
-    assert result.object["command"] == ["labrig", "new", "demo", "--ci", "none", "--yes"]
+    assert without_python(result.object["command"]) == ["labrig", "new", "demo", "--ci", "none", "--yes"]
 
 
 def test_json_of_an_error_is_one_object_too(labrig: Labrig) -> None:
@@ -265,13 +271,25 @@ def test_the_printed_command_creates_the_same_again(words: list[str], labrig: La
 
 def test_the_printed_command_holds_only_what_differs_from_the_defaults(labrig: Labrig) -> None:
     result = labrig("new", "demo", "--yes", "--json", "--framework", "pytorch", "--ci", "gitlab", "--hooks", "yes")
-    assert result.object["command"] == ["labrig", "new", "demo", "--ci", "gitlab", "--yes"]
+    assert without_python(result.object["command"]) == ["labrig", "new", "demo", "--ci", "gitlab", "--yes"]
+
+
+def test_the_printed_command_gives_the_same_on_a_machine_that_suggests_otherwise(labrig: Labrig) -> None:
+    python = labrig("new", "demo", "--dry-run", "--json").object["answers"]["python"]
+    command = labrig("new", "demo", "--dry-run", "--json").object["command"]
+    assert ("--python" in command) == (python != "3.12"), "3.12 is what the template takes by itself"
+    assert not any(word.startswith("--author") for word in command)
+
+
+def test_the_printed_command_installs_and_trains_if_the_first_did(labrig: Labrig) -> None:
+    command = labrig("new", "demo", "--dry-run", "--json", "--install", "--run").object["command"]
+    assert command[-3:] == ["--yes", "--install", "--run"]
 
 
 def test_the_printed_command_holds_against_variables(labrig: Labrig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LABRIG_CI", "none")
     result = labrig("new", "demo", "--dry-run", "--json", "--ci", "github")
-    assert result.object["command"] == ["labrig", "new", "demo", "--ci", "github", "--yes"]
+    assert without_python(result.object["command"]) == ["labrig", "new", "demo", "--ci", "github", "--yes"]
 
 
 # What it refuses

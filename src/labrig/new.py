@@ -7,7 +7,7 @@ import re
 import shlex
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -174,6 +174,9 @@ def _command(request: Request, directory: str, questions: Questionnaire, answers
     """The command that creates the same repository without a question, with only what differs from the defaults."""
     variables = questionnaire.environment_answers(questions.template, os.environ)
     needed = questions.needed(answers, {})
+    # On another machine, too: what this one has was an answer. Only the author is whoever runs it.
+    elsewhere = replace(questions, suggest=lambda _: {}).needed(answers, {})
+    needed |= {name: answer for name, answer in elsewhere.items() if not name.startswith("author_")}
     if variables:
         needed |= questions.needed(answers, variables)
     command = [
@@ -186,7 +189,8 @@ def _command(request: Request, directory: str, questions: Questionnaire, answers
         command += ["--template", where]
     if request.template_version:
         command += ["--template-version", request.template_version]
-    return [*command, *([] if request.git else ["--no-git"]), "--yes"]
+    switches = {"--no-git": not request.git, "--yes": True, "--install": request.install, "--run": request.run}
+    return [*command, *(switch for switch, wanted in switches.items() if wanted)]
 
 
 def _report_plan(outcome: Outcome, report: Report) -> None:
