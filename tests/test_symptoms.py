@@ -27,20 +27,20 @@ OUTPUTS = {
     "pip without network": """
         Looking in indexes: https://example.org/simple
         WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError("HTTPSConnection(
-        host='pypi.org', port=443): Failed to establish a new connection: [Errno 101] Network is unreachable")'
-        => unreachable: pypi.org cannot be reached from here
+        host='index.example.org', port=443): Failed to establish a new connection: [Errno 101] Network is unreachable")'
+        => unreachable: index.example.org cannot be reached from here
     """,
     "uv that may not use the network": """
-        error: Failed to fetch: `https://pypi.org/simple/numpy/`
+        error: Failed to fetch: `https://index.example.org/simple/numpy/`
           Caused by: Network connectivity is disabled, but the requested data wasn't found in the cache
-        => unreachable: pypi.org cannot be reached from here
+        => unreachable: index.example.org cannot be reached from here
     """,
     "a proxy that opens encrypted traffic": """
         error: Request failed after 3 retries
-          cause: Failed to fetch: https://pypi.org/simple/numpy/
-          cause: error sending request for url (https://pypi.org/simple/numpy/)
+          cause: Failed to fetch: https://index.example.org/simple/numpy/
+          cause: error sending request for url (https://index.example.org/simple/numpy/)
           cause: invalid peer certificate: UnknownIssuer
-        => certificate: pypi.org showed a certificate that this machine does not trust
+        => certificate: index.example.org showed a certificate that this machine does not trust
     """,
     "an address that is not there": """
         error: Failed to fetch: https://example.org/x.whl
