@@ -60,6 +60,8 @@ def main() -> None:
     parser.add_argument("--installations", type=int, default=3, help="rounds of what takes seconds to minutes")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/generate.json"))
     options = parser.parse_args()
+    if options.rounds < 1 or options.installations < 1:
+        parser.error("at least one round is needed")
 
     environment = dict(os.environ)
     environment.pop("PYTHONDONTWRITEBYTECODE", None)

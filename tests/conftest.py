@@ -9,19 +9,57 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from environments import environment_of, python_of, run_case  # noqa: F401 - fixtures
 from hosts.conda_channel import FixedPythonError, conda_channel
 from hosts.tools import Tools
 from hosts.tools import tools as open_tools
-from proof_report import proof_report, pytest_terminal_summary  # noqa: F401 - a fixture and a hook
+from proof import Proof
+from proof_report import (  # noqa: F401 - fixture, hooks
+    Report,
+    proof_report,
+    pytest_configure,
+    pytest_deselected,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    pytest_testnodedown,
+)
 from repositories import ROOT, TEMPLATE
 
 from labrig.render import Template
+
+COSTLY = {"channels", "proof", "reference", "releases", "tools"}
+"""Fixtures that take long to make; so do many tests that use one."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what takes longest first: one worker makes what it shares, and the other takes short tests from its end."""
+    items.sort(key=lambda item: COSTLY.isdisjoint(getattr(item, "fixturenames", ())))
 
 
 @pytest.fixture(scope="session")
 def template() -> Template:
     """The template of this checkout."""
     return TEMPLATE
+
+
+@pytest.fixture(scope="session")
+def proof(proof_report: Report) -> Proof:  # noqa: F811 - the fixture
+    """The template of this checkout with everything that it can generate, rendered once."""
+    with proof_report.seconds("seconds of processor time: every combination rendered"):
+        proof = Proof(Template(ROOT))
+        assert proof.factors.problems() == []
+        contents = proof.contents
+    parts = [part for file in proof.factors.files for part in file.parts]
+    proof_report.figures |= {
+        "questions": len(proof.space.names),
+        "combinations of answers, a text counted once": proof.space.total,
+        "files of the template": len(proof.factors.files),
+        "files shown in all their combinations": sum(proof.is_listed(file) for file in proof.factors.files),
+        "parts of files": len(parts),
+        "texts of parts": sum(len(part.variants) for part in parts),
+        "distinct contents to be checked": len(contents),
+    }
+    return proof
 
 
 @pytest.fixture(scope="session")

@@ -81,6 +81,8 @@ def _kept(space: Space, name: str) -> set[int]:
 
 # Two parts of one file
 
+# The answers that a list of combinations has in common with the lists before it, and the list by these answers.
+Step = tuple[Callable[[Sequence[int]], Point], Mapping[Point, Sequence[Point]]]
 SEAM = -1  # begins the slot of a seam: (SEAM, first part, second part)
 
 
@@ -166,9 +168,17 @@ class Assembly:
         # Answers that only one list decides, and that have nothing to do with others, cannot disagree.
         deciding = Counter(number for points in choices for number, index in enumerate(points[0]) if index != OPEN)
         kept = itemgetter(*[number for number in deciding if deciding[number] > 1 or number in self._limited], -1, -1)
-        return self._agreeing(
-            self.space.start, [list({kept(point): point for point in points}.values()) for points in choices]
-        )
+        steps: list[Step] = []
+        decided: set[int] = set()
+        for points in choices:  # all points of a list decide the same questions
+            own = {number for number, index in enumerate(points[0]) if index != OPEN}
+            shared = self.space.getter(self.space.names[number] for number in own & decided)
+            alike: dict[Point, list[Point]] = defaultdict(list)
+            for point in {kept(point): point for point in points}.values():
+                alike[shared(point)].append(point)
+            steps.append((shared, alike))
+            decided |= own
+        return self._agreeing(self.space.start, steps)
 
     @cached_property
     def _limited(self) -> set[int]:
@@ -177,20 +187,25 @@ class Assembly:
         linked = [self.space.closure([name]) for name in names]
         return {names.index(name) for closure in linked if len(closure) > 1 for name in closure}
 
-    def _agreeing(self, point: Point, choices: list[list[Point]]) -> Point | None:
-        if not choices:
+    def _agreeing(self, point: Point, steps: list[Step]) -> Point | None:
+        if not steps:
             return point if self.space.complete(point) else None
-        for choice in choices[0]:
-            if all(one in {OPEN, other} or other == OPEN for one, other in zip(point, choice, strict=True)):
-                found = self._agreeing(merged(point, choice), choices[1:])
-                if found:
-                    return found
+        shared, alike = steps[0]
+        for choice in alike.get(shared(point), []):
+            found = self._agreeing(merged(point, choice), steps[1:])
+            if found:
+                return found
         return None
+
+
+def agree(one: Point, other: Point) -> bool:
+    """Whether two combinations decide nothing differently."""
+    return all(left in {OPEN, right} or right == OPEN for left, right in zip(one, other, strict=True))
 
 
 def merged(one: Point, other: Point) -> Point:
     """Two combinations that agree, as one."""
-    return tuple(max(pair) for pair in zip(one, other, strict=True))
+    return tuple(map(max, one, other))
 
 
 def decides(one: Part, other: Part) -> bool:

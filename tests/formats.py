@@ -22,10 +22,31 @@ from validate_pyproject.api import Validator as PyprojectValidator
 
 SCHEMAS = {
     ".github/workflows/": "github-workflows",
-    ".github/dependabot.yml": "dependabot",
     ".gitlab-ci.yml": "gitlab-ci",
     "CITATION.cff": "citation-file-format",
 }
+
+"""Schemas that check-jsonschema carries, by the beginning of a path."""
+
+OWN_SCHEMAS: dict[str, dict[str, Any]] = {
+    ".vscode/extensions.json": {
+        "required": ["recommendations"],
+        "additionalProperties": False,
+        "properties": {
+            "recommendations": {"type": "array", "uniqueItems": True, "items": {"pattern": r"^[a-z0-9-]+\.[a-z0-9-]+$"}}
+        },
+    },
+    ".vscode/settings.json": {
+        "additionalProperties": False,
+        "patternProperties": {
+            r"^\[[a-z]+\]$": {"type": "object", "propertyNames": {"pattern": r"^editor\.\w+$"}},
+            r"^[a-z][a-z-]*(\.\w+)+$": {"type": ["string", "boolean", "number"]},
+        },
+    },
+}
+"""What Visual Studio Code reads: its own schemas are part of the program and its extensions."""
+
+PARSED = {".cff", ".json", ".py", ".toml", ".yaml", ".yml"}
 
 
 class Checker:
@@ -50,6 +71,9 @@ class Checker:
             if path == "pyproject.toml":
                 self.checks["validate-pyproject"] += 1
                 _pyproject()(data)
+            if path in OWN_SCHEMAS:
+                self.checks[f"JSON schema {path}"] += 1
+                _compiled(path)(data)
             for beginning, schema in SCHEMAS.items():
                 if path.startswith(beginning):
                     self.checks[f"JSON schema {schema}"] += 1
@@ -102,6 +126,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 @cache
 def _pyproject() -> PyprojectValidator:
     return PyprojectValidator()
+
+
+@cache
+def _compiled(path: str) -> Callable[[Any], Any]:
+    validate: Callable[[Any], Any] = fastjsonschema.compile(OWN_SCHEMAS[path], use_default=False)
+    return validate
 
 
 @cache

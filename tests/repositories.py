@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from labrig.questions import Question
 from labrig.render import Answers, Template
 
 ROOT = Path(__file__).parents[1]
@@ -17,7 +18,15 @@ TEMPLATE = Template(ROOT)
 
 
 def choices(question: str) -> list[Any]:
-    return [choice.value for choice in TEMPLATE.questions[question].choices]
+    return alternatives(TEMPLATE.questions[question])
+
+
+def alternatives(question: Question) -> list[Any]:
+    """What a question with choices can be answered with; of one that takes many, every set of them."""
+    values = [choice.value for choice in question.choices]
+    if not question.many:
+        return values
+    return [list(some) for size in range(len(values) + 1) for some in itertools.combinations(values, size)]
 
 
 def legal_combinations() -> Iterator[dict[str, str]]:
@@ -42,9 +51,9 @@ def resolve(given: Mapping[str, object]) -> Answers:
     return TEMPLATE.resolve(given, folder_name="demo")
 
 
-def write(answers: Answers, folder: Path) -> None:
+def write(answers: Answers, folder: Path, template: Template = TEMPLATE) -> None:
     """Write the repository of these answers to a folder."""
-    for name, file in TEMPLATE.render(answers).items():
+    for name, file in template.render(answers).items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(file.content)

@@ -136,9 +136,7 @@ def test_a_driver_older_than_the_build_needs_is_a_problem_with_two_ways_out(prog
     finding = find(repository(tmp_path, accelerator="cu130"), "accelerator")
     assert finding.level == "problem"
     assert finding.found == "the driver is 550.54.15, and cu130 needs 580 or newer"
-    assert finding.remedy == (
-        "update the NVIDIA driver to 580 or newer, or: uvx copier update --data accelerator=cu128"
-    )
+    assert finding.remedy == ("update the NVIDIA driver to 580 or newer, or: labrig set accelerator=cu128")
 
 
 def test_a_gpu_too_old_for_cuda_13_is_a_problem(programs: Path, tmp_path: Path) -> None:
@@ -146,7 +144,7 @@ def test_a_gpu_too_old_for_cuda_13_is_a_problem(programs: Path, tmp_path: Path) 
     finding = find(repository(tmp_path, accelerator="cu130"), "accelerator")
     assert finding.level == "problem"
     assert finding.found == "Tesla V100 has compute capability 7.0, and cu130 needs 7.5"
-    assert finding.remedy == "uvx copier update --data accelerator=cu126"
+    assert finding.remedy == "labrig set accelerator=cu126"
 
 
 def test_a_laptop_without_gpu_is_a_warning_and_a_login_node_gets_the_command_for_a_compute_node(
@@ -163,7 +161,7 @@ def test_a_gpu_that_is_not_used_is_mentioned(programs: Path, tmp_path: Path) -> 
     nvidia_smi(programs, driver="580.65.06", gpus={"NVIDIA H200": "9.0"})
     finding = find(repository(tmp_path), "accelerator")
     assert finding.level == "ok"
-    assert finding.remedy == "to use it: uvx copier update --data accelerator=cu130"
+    assert finding.remedy == "to use it: labrig set accelerator=cu130"
 
 
 def test_a_driver_that_was_updated_under_a_running_system_needs_a_restart(programs: Path, tmp_path: Path) -> None:

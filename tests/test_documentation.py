@@ -17,7 +17,7 @@ PAGES = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, check=True, captur
 def test_ci_runs_the_test_command_of_the_readme() -> None:
     commands = re.findall(r"^python3 -m venv .*$", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert len(commands) == 2
-    assert (ROOT / ".ci/run").read_text().splitlines()[-1] == commands[1]
+    assert commands[1] in map(str.strip, (ROOT / ".ci/run").read_text().splitlines())
     assert commands[1] in (ROOT / "CONTRIBUTING.md").read_text()
 
 

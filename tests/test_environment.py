@@ -186,8 +186,8 @@ def needs(*programs: str) -> pytest.MarkDecorator:
     "manager",
     [
         "uv",
-        "pip",
-        pytest.param("poetry", marks=pytest.mark.managers),
+        pytest.param("pip", marks=pytest.mark.complete),
+        pytest.param("poetry", marks=pytest.mark.complete),
         pytest.param("conda", marks=needs("conda", "mamba", "micromamba")),
     ],
 )
@@ -323,7 +323,7 @@ def test_the_commands_are_those_of_the_readme(manager: str, variant: str) -> Non
     for command in commands(plan(resolved, variant)):
         by_hand = command.removeprefix("conda run --name my-exp ").removeprefix("UV_NO_SYNC=1 ")
         in_text = f"`{by_hand}`" in readme
-        assert by_hand in told or in_text or command == "poetry env use python3.12"  # Poetry looks in fewer places
+        assert by_hand in told or in_text, by_hand
     assert ("export UV_NO_SYNC=1" in told) == (manager == "uv")
 
 
@@ -580,7 +580,7 @@ def test_ctrl_c_stops_everything_that_was_started(tmp_path: Path) -> None:
         time.sleep(0.1)
     pytest_pid = int(pid_file.read_text())
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=20) == 130
+    assert process.wait(timeout=60) == 130
     assert ended(pytest_pid, within_seconds=10)
     assert (directory / "uv.lock").exists()
 

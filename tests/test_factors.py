@@ -320,7 +320,7 @@ def test_a_part_that_depends_on_too_much_is_refused(tmp_path: Path) -> None:
         ),
         (
             "doors: {type: int, choices: {two: {value: 2, validator: \"{{ 'no' if turbo else '' }}\"}}, default: 2}",
-            r"copier.yml:\d+: the question doors has no answer after engine=petrol turbo=True",
+            r"copier.yml:\d+: the question doors has no answer left",
         ),
     ],
 )
@@ -328,6 +328,39 @@ def test_a_question_that_is_wrong_is_reported_with_its_line(question: str, messa
     template = make(tmp_path, questions=QUESTIONS + question + "\n")
     with pytest.raises(TemplateError, match=message):
         _ = Factors(template).space.total
+
+
+@pytest.mark.parametrize(
+    ("question", "message", "tip"),
+    [
+        (
+            "seats: {type: int, choices: {two: {value: 2, validator: \"{{ 1 // 0 if turbo else '' }}\"}}, default: 2}",
+            r"a choice of the question seats, line 1 could not be rendered",
+            "it shows with engine=petrol turbo=True",
+        ),
+        (
+            "seats: {type: int, choices: {two: {value: 2, validator: \"{{ 'no' if turbo else '' }}\"}}, default: 2}",
+            r"the question seats has no answer left",
+            "it shows with engine=petrol turbo=True",
+        ),
+        (
+            "horn: {type: str, validator: \"{{ 'too loud' if turbo and horn == 'loud' else '' }}\", default: loud}",
+            r"the question horn refuses its own default",
+            "it shows with turbo=True",
+        ),
+        (
+            "unused: {type: str, when: false, default: \"{{ {'petrol': 1, 'diesel': 2}[engine] }}\"}",
+            r"the default of the question unused, line 1 could not be rendered",
+            "it shows with engine=electric",
+        ),
+    ],
+)
+def test_a_question_that_fails_after_some_answers_is_reported_with_them(
+    question: str, message: str, tip: str, tmp_path: Path
+) -> None:
+    error = problem(tmp_path, {"template/plain": "\n"}, QUESTIONS + question + "\n")
+    assert re.match(rf"copier.yml:\d+: {message}", error.message)
+    assert error.tip == tip
 
 
 def test_an_error_in_a_hidden_value_names_the_combination(tmp_path: Path) -> None:

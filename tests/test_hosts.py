@@ -149,7 +149,6 @@ def test_of_two_builds_at_the_same_time_both_get_the_first(tmp_path: Path, monke
     assert [path.name for path in cache.built("thing", build, []).iterdir()] == ["first"]
 
 
-@pytest.mark.managers
 def test_the_stub_for_cuda_13_0_brings_what_the_real_wheel_brings(tools: Tools, tmp_path: Path) -> None:
     """PyPI's torch for Linux is that build, so a resolver can be asked for both and must answer alike."""
     (stub,) = [build for build in BUILDS if build.index == "cu130"]
@@ -172,7 +171,6 @@ def test_the_stub_for_the_cpu_requires_what_the_real_wheel_requires() -> None:
     assert {*map(Requirement, stub.requirements)} == {*map(Requirement, real.get_all("Requires-Dist", []))}
 
 
-@pytest.mark.managers
 @pytest.mark.parametrize(
     ("asked", "cuda", "build"),
     [
@@ -202,7 +200,6 @@ def test_a_conda_solver_takes_the_build_for_the_driver_it_sees(
     assert str(taken.build).startswith(f"{build}_")
 
 
-@pytest.mark.managers
 def test_a_conda_environment_runs_its_programs_from_wherever_it_is(
     tools: Tools, channels: Path, tmp_path: Path
 ) -> None:
@@ -218,7 +215,6 @@ def test_a_conda_environment_runs_its_programs_from_wherever_it_is(
     assert "No broken requirements" in tools.run("pip check", tmp_path, environment)
 
 
-@pytest.mark.managers
 def test_the_tools_on_path_are_the_users_and_not_the_tests_own(tools: Tools, tmp_path: Path) -> None:
     folders = tools.environment["PATH"].split(os.pathsep)
     assert str(Path(sys.prefix, "bin")) not in folders

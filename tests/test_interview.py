@@ -140,12 +140,18 @@ def test_each_answer_can_be_chosen_and_changed_again_before_anything_is_written(
     terminal.press(ENTER)
     terminal.expect("Which framework?")
     terminal.press(DOWN, ENTER)
+    terminal.expect("Which example?")
+    terminal.press(ENTER)
     terminal.expect("Which package manager?")
     terminal.press(ENTER)
     terminal.expect("What will it run on?")
     terminal.expect("JAX from uv has no cu126 build")
     terminal.press(DOWN, ENTER)
-    for question in ("Which Python?", "Which type checker?", "Which continuous integration?"):
+    terminal.expect("Which Python?")
+    terminal.press(ENTER)
+    terminal.expect("Where will it be launched")
+    terminal.press(" ", ENTER)  # marks the first
+    for question in ("Which type checker?", "Which continuous integration?"):
         terminal.expect(question)
         terminal.press(ENTER)
     terminal.expect("All answers")
@@ -163,13 +169,15 @@ def test_each_answer_can_be_chosen_and_changed_again_before_anything_is_written(
     assert code == 0
     found = answers(folder, "grokking")
     assert (found["framework"], found["accelerator"]) == ("pytorch", "cpu")
+    assert found["launchers"] == ["slurm"]
     assert found["description"] == "When does it generalize?"
 
 
 def test_flags_are_not_asked_again_and_locked_answers_cannot_be_chosen(folder: Path, start: Start) -> None:
     (folder / "lab.toml").write_text('locked = ["license"]\n[answers]\nlicense = "none"\n', encoding="utf-8")
-    flags = ["--description", "x", "--framework", "jax", "--package-manager", "uv", "--accelerator", "cpu"]
-    terminal = start("new", "demo", "--preset", "lab.toml", *flags, "--python", "3.12", "--ci", "none")
+    flags = ["--description", "x", "--framework", "jax", "--example", "text", "--package-manager", "uv"]
+    flags += ["--accelerator", "cpu", "--python", "3.12", "--ci", "none", "--launchers", "ray"]
+    terminal = start("new", "demo", "--preset", "lab.toml", *flags)
     terminal.expect("Which type checker?")
     terminal.press(ENTER)
     terminal.expect("All answers")

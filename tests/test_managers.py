@@ -18,8 +18,6 @@ from repositories import resolve, write
 
 from labrig.render import Answers
 
-pytestmark = pytest.mark.managers
-
 # With a GPU as the answer, CI has to choose the CPU build against the default: the harder of the two cases.
 ACCELERATORS = {("conda", "jax"): "cu129"}
 # What CI gets from a runner and a test from the fixture `tools`.
@@ -103,13 +101,24 @@ def set_up_poetry(repository: Repository) -> None:
 SET_UP = {"uv": set_up_uv, "pip": set_up_pip, "poetry": set_up_poetry}
 
 
-@pytest.mark.parametrize("framework", ["pytorch", "jax"])
-@pytest.mark.parametrize("manager", SET_UP)
+@pytest.mark.parametrize(
+    ("manager", "framework"),
+    [
+        ("uv", "jax"),
+        *(
+            pytest.param(manager, framework, marks=pytest.mark.complete)
+            for manager in SET_UP
+            for framework in ("pytorch", "jax")
+            if (manager, framework) != ("uv", "jax")
+        ),
+    ],
+)
 def test_a_new_repository_passes_its_own_ci_and_trains(manager: str, repository: Repository) -> None:
     SET_UP[manager](repository)
     passes_its_own_ci_and_trains(repository)
 
 
+@pytest.mark.complete
 @pytest.mark.parametrize("framework", ["pytorch", "jax"])
 @pytest.mark.parametrize("manager", ["conda"])
 def test_a_new_repository_for_conda_passes_its_own_ci_and_trains(repository: Repository, channels: Path) -> None:
@@ -131,6 +140,7 @@ def passes_its_own_ci_and_trains(repository: Repository) -> None:
     assert all(line.startswith("?? ") and line.endswith(".lock") for line in untracked), untracked
 
 
+@pytest.mark.complete
 @pytest.mark.parametrize("framework", ["pytorch", "jax"])
 @pytest.mark.parametrize("manager", ["conda"])
 @pytest.mark.parametrize("program", ["conda", "mamba", "micromamba"])

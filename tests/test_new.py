@@ -66,6 +66,13 @@ def labrig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captur
     return run
 
 
+@pytest.fixture
+def plain_labrig(labrig: Labrig, plain_template: Path, monkeypatch: pytest.MonkeyPatch) -> Labrig:
+    """The same with a template that is a folder: git checks out no version of it for each of many runs."""
+    monkeypatch.setenv("LABRIG_TEMPLATE", str(plain_template))
+    return labrig
+
+
 def content(folder: Path) -> dict[str, tuple[bytes, bool]]:
     """Every file below a folder, without git's own."""
     return {
@@ -208,20 +215,22 @@ def test_every_later_level_wins_over_the_earlier_ones(labrig: Labrig, monkeypatc
     assert labrig(*words, "--ci", "none").object["answers"]["ci"] == "none"
 
 
-def test_every_question_can_be_answered_by_flag_setting_variable_and_file(
-    labrig: Labrig, monkeypatch: pytest.MonkeyPatch, template: Template
+@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.complete)])
+def test_questions_can_be_answered_by_flag_setting_variable_and_file(
+    step: int, plain_labrig: Labrig, monkeypatch: pytest.MonkeyPatch, template: Template
 ) -> None:
-    for name, question in template.questions.items():
+    for name, question in list(template.questions.items())[::step]:
         value = question.choices[-1].value if question.choices else {"bool": False, "str": "ada"}[question.type]
         value = {"author_email": "a@b.c", "repository": "https://a.b/c", "accelerator": "cu130"}.get(name, value)
         text = "no" if value is False else str(value)
+        value = [value] if question.many else value
         flag = "--" + name.replace("_", "-")
-        by_flag = labrig("new", "demo", "--dry-run", "--json", flag, text).object["answers"]
-        by_setting = labrig("new", "demo", "--dry-run", "--json", "--set", f"{name}={text}").object["answers"]
+        by_flag = plain_labrig("new", "demo", "--dry-run", "--json", flag, text).object["answers"]
+        by_setting = plain_labrig("new", "demo", "--dry-run", "--json", "--set", f"{name}={text}").object["answers"]
         Path("answers.yml").write_text(yaml.safe_dump({name: value}), encoding="utf-8")
-        by_file = labrig("new", "demo", "--dry-run", "--json", "--answers", "answers.yml").object["answers"]
+        by_file = plain_labrig("new", "demo", "--dry-run", "--json", "--answers", "answers.yml").object["answers"]
         monkeypatch.setenv(f"LABRIG_{name.upper()}", text)
-        by_variable = labrig("new", "demo", "--dry-run", "--json").object["answers"]
+        by_variable = plain_labrig("new", "demo", "--dry-run", "--json").object["answers"]
         monkeypatch.delenv(f"LABRIG_{name.upper()}")
         assert by_flag[name] == value
         assert by_flag == by_setting == by_variable == by_file
@@ -345,11 +354,11 @@ def test_a_forbidden_pair_is_refused_with_the_sentence_that_greys_the_choice_out
     ["class", "torch", "json", "test", "CON", "x", "-demo", "9lives", "a" * 40, "a" * 300, "demo ", "dé", "🧪demo",
      "\u202eomed", "a'b", 'a"b', "{{demo}}", "$(id)", "a\nb", "a\x1bb", "a;b", "true"],
 )  # fmt: skip
-def test_a_name_that_would_break_the_repository_is_refused(name: str, labrig: Labrig) -> None:
+def test_a_name_that_would_break_the_repository_is_refused(name: str, plain_labrig: Labrig) -> None:
     words = ["--", name] if name.startswith("-") else [name]
-    error = refused(labrig, "new", "--yes", *_before_json(words), kind=_kind_of(name))
+    error = refused(plain_labrig, "new", "--yes", *_before_json(words), kind=_kind_of(name))
     assert error["message"]
-    assert refused(labrig, "new", "demo", "--yes", f"--project-name={name}", kind="invalid_answer")["cause"]
+    assert refused(plain_labrig, "new", "demo", "--yes", f"--project-name={name}", kind="invalid_answer")["cause"]
 
 
 def _before_json(words: list[str]) -> list[str]:
@@ -361,8 +370,8 @@ def _kind_of(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["", "..", ".", "a/b", "../x", "/", "/etc", "~"])
-def test_a_name_that_is_a_path_is_refused(name: str, labrig: Labrig) -> None:
-    refused(labrig, "new", "demo", "--yes", f"--project-name={name}", kind="invalid_answer")
+def test_a_name_that_is_a_path_is_refused(name: str, plain_labrig: Labrig) -> None:
+    refused(plain_labrig, "new", "demo", "--yes", f"--project-name={name}", kind="invalid_answer")
 
 
 @pytest.mark.parametrize("directory", ["", "..", "/", ".git"])
@@ -378,9 +387,9 @@ def test_a_nul_in_a_path_is_refused(labrig: Labrig) -> None:
 
 
 @pytest.mark.parametrize("option", ["description", "author-name"])
-def test_text_that_cannot_be_printed_is_refused(option: str, labrig: Labrig) -> None:
+def test_text_that_cannot_be_printed_is_refused(option: str, plain_labrig: Labrig) -> None:
     for text in ("a\nb", "\x1b[31m", "\u202eb", "\x7f", "caf\udce9"):
-        refused(labrig, "new", "demo", "--yes", f"--{option}={text}", kind="invalid_answer")
+        refused(plain_labrig, "new", "demo", "--yes", f"--{option}={text}", kind="invalid_answer")
 
 
 def test_a_file_in_the_place_is_refused(labrig: Labrig) -> None:
@@ -428,6 +437,12 @@ def test_an_agent_is_told_that_nothing_is_asked(labrig: Labrig, monkeypatch: pyt
     assert "CLAUDECODE is set" in refused(labrig, "new", "demo", kind="not_interactive")["message"]
 
 
+@pytest.mark.parametrize("name", ["jax", "class", "9Foo_a", "éé", "x" * 80, "Torch"])
+def test_the_name_that_is_proposed_for_a_refused_one_is_taken(plain_labrig: Labrig, name: str) -> None:
+    proposed = refused(plain_labrig, "new", name, "--yes", kind="invalid_answer")["tip"].removeprefix("labrig new ")
+    assert plain_labrig("new", proposed, "--dry-run").code == 0
+
+
 def test_without_a_name_nothing_is_created(labrig: Labrig) -> None:
     assert refused(labrig, "new", "--yes", kind="usage")["tip"] == "for example: labrig new my-experiment --yes"
 
@@ -445,11 +460,11 @@ def test_without_a_name_nothing_is_created(labrig: Labrig) -> None:
         "<<<<<<<\nci: none",
     ],
 )
-def test_a_broken_answers_file_is_refused(text: str, labrig: Labrig) -> None:
+def test_a_broken_answers_file_is_refused(text: str, plain_labrig: Labrig) -> None:
     Path("answers.yml").write_text(text, encoding="utf-8")
     assert (
         "answers.yml"
-        in refused(labrig, "new", "demo", "--yes", "--answers", "answers.yml", kind="answers_file")["message"]
+        in refused(plain_labrig, "new", "demo", "--yes", "--answers", "answers.yml", kind="answers_file")["message"]
     )
 
 
@@ -548,3 +563,15 @@ def test_bash_completes_options_and_values(line: str, expected: set[str], tmp_pa
     )
     reply = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=True).stdout
     assert {word.strip() for word in reply.splitlines()} == expected
+
+
+def test_a_question_that_takes_many_takes_them_with_commas_and_none_for_no_one(plain_labrig: Labrig) -> None:
+    def launchers(*words: str) -> object:
+        return plain_labrig("new", "demo", "--dry-run", "--json", *words).object["answers"]["launchers"]
+
+    assert launchers() == launchers("--launchers", "none") == launchers("--launchers", "") == []
+    assert launchers("--launchers", "slurm,slurm") == ["slurm"]
+    refused = plain_labrig("new", "demo", "--yes", "--launchers", "slurm,slrum")
+    assert refused.code == 2
+    assert "launchers cannot be 'slrum'" in refused.err
+    assert "Did you mean 'slurm'?" in refused.err

@@ -19,8 +19,11 @@ Labrig = Callable[..., tuple[int, dict[str, Any]]]
 
 
 @pytest.fixture
-def labrig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Labrig:
-    """Runs `labrig WORDS... --json` in an empty folder; the exit code and the object."""
+def labrig(
+    plain_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Labrig:
+    """Runs `labrig WORDS... --json` in an empty folder, the template a plain one; the exit code and the object."""
+    monkeypatch.setenv("LABRIG_TEMPLATE", str(plain_template))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
     (tmp_path / "work").mkdir()
@@ -157,3 +160,11 @@ def test_a_preset_file_cannot_be_read_from_outside_an_organization_s_folder(tmp_
     write(tmp_path / "standards" / "x.toml", "[answers]\n")
     with pytest.raises(PresetError, match="there is no preset"):
         presets.load(f"{tmp_path}/standards#../secret")
+
+
+def test_presets_that_git_cannot_read_are_refused_with_its_reason(labrig: Labrig, tmp_path: Path) -> None:
+    for reference in (f"file://{tmp_path}/nothing.git#lab", f"{tmp_path}/nothing.git#lab"):
+        code, result = labrig("new", "demo", "--dry-run", "--preset", reference)
+        assert (code, result["error"]["kind"]) == (2, "preset")
+        assert result["error"]["message"] == f"the presets in {reference.partition('#')[0]} cannot be read"
+        assert "exist" in result["error"]["cause"] or "not appear to be a git repository" in result["error"]["cause"]

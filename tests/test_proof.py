@@ -3,46 +3,28 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import shutil
 import time
+from collections.abc import Hashable
 from multiprocessing import get_context
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
 from copier_reference import Reference, differences
-from covering import Assembly, shown_triples, three_way, triples
+from covering import Assembly, Slot, three_way, triples
 from formats import Checker
 from proof import SEED, Proof
 from proof_report import Report
-from repositories import ROOT, choices, legal_combinations
+from repositories import choices, legal_combinations
 
 from labrig.factors import Factors
 from labrig.render import Template
 from labrig.space import FOLDER_NAME, Space
 
-RANDOM_COMBINATIONS = 20_000
 COMBINATIONS_OF_A_SEED = 500
-COMBINATIONS_WITH_COPIER = 500
-
-
-@pytest.fixture(scope="module")
-def proof(proof_report: Report) -> Proof:
-    with proof_report.seconds("seconds of processor time: every combination rendered"):
-        proof = Proof(Template(ROOT))
-        assert proof.factors.problems() == []
-        contents = proof.contents
-    parts = [part for file in proof.factors.files for part in file.parts]
-    proof_report.figures |= {
-        "questions": len(proof.space.names),
-        "combinations of answers, a text counted once": proof.space.total,
-        "files of the template": len(proof.factors.files),
-        "files shown in all their combinations": sum(proof.is_listed(file) for file in proof.factors.files),
-        "parts of files": len(parts),
-        "texts of parts": sum(len(part.variants) for part in parts),
-        "distinct contents to be checked": len(contents),
-    }
-    return proof
 
 
 @pytest.fixture(scope="module")
@@ -74,11 +56,13 @@ def test_the_parts_of_every_file_put_together_are_what_the_template_renders(proo
 
 
 def test_the_combinations_are_those_that_the_questions_allow(space: Space) -> None:
-    linked = sum(1 for _ in legal_combinations())  # of framework, package manager, accelerator, python, checker and CI
-    free = ["license", "editor"]
-    assert space.total == linked * len(choices(free[0])) * len(choices(free[1])) * 2 * 2, (
-        "hooks and agents are yes or no"
+    without_modal = [some for some in choices("launchers") if "modal" not in some]
+    linked = sum(  # of framework, package manager, accelerator, python, checker and CI, and with them of launchers
+        len(without_modal if each["accelerator"] in {"rocm", "tpu"} else choices("launchers"))
+        for each in legal_combinations()
     )
+    free = math.prod(len(choices(name)) for name in ("example", "license", "editor"))
+    assert space.total == linked * free * 2 * 2, "hooks and agents are yes or no"
 
 
 def test_whole_repositories_with_every_three_answers_are_well_formed(
@@ -86,7 +70,7 @@ def test_whole_repositories_with_every_three_answers_are_well_formed(
 ) -> None:
     rows = three_way(proof.space, SEED)
     wanted = triples(proof.space)
-    shown = {slot: {value for row in rows for where, value in shown_triples(row, [slot])} for slot in wanted}
+    shown = {slot: set(map(itemgetter(*slot), rows)) for slot in wanted}
     missing = {slot: wanted[slot].keys() - shown[slot] for slot in wanted if wanted[slot].keys() - shown[slot]}
     assert missing == {}, "the covering array is complete"
     for row in rows:
@@ -96,9 +80,10 @@ def test_whole_repositories_with_every_three_answers_are_well_formed(
     proof_report.figures["sets of three answers"] = sum(len(values) for values in wanted.values())
 
 
-def test_whole_repositories_of_random_answers_are_well_formed(proof: Proof, proof_report: Report) -> None:
+@pytest.mark.parametrize("amount", [2_000, pytest.param(20_000, marks=pytest.mark.complete)])
+def test_whole_repositories_of_random_answers_are_well_formed(amount: int, proof: Proof, proof_report: Report) -> None:
     known = {(content.path, content.content) for content in proof.contents}
-    seeds = range(SEED + 100, SEED + 100 + RANDOM_COMBINATIONS // COMBINATIONS_OF_A_SEED)
+    seeds = range(SEED + 100, SEED + 100 + amount // COMBINATIONS_OF_A_SEED)
     with (
         proof_report.seconds("seconds of processor time: random combinations"),
         get_context("fork").Pool(os.cpu_count(), initializer=_share, initargs=(proof, known)) as pool,
@@ -107,7 +92,7 @@ def test_whole_repositories_of_random_answers_are_well_formed(proof: Proof, proo
         pool.close()
         pool.join()  # so that the time of these processes counts
     problems = [problem for found, _ in done for problem in found]
-    proof_report.figures["random combinations"] = len(seeds) * COMBINATIONS_OF_A_SEED
+    proof_report.figures["random combinations"] = amount
     for _, checks in done:
         proof_report.count(checks)
     assert problems == []
@@ -145,10 +130,12 @@ def test_every_two_texts_that_can_stand_in_one_file_are_looked_at_together(proof
             continue
         assembly = Assembly(file)
         pairs = assembly.pairs()
-        rows = proof.combinations(file)
+        seen: dict[Slot, set[Hashable]] = {slot: set() for slot in pairs}
+        for row in proof.combinations(file):
+            for slot, value in assembly.shows(row, pairs):
+                seen[slot].add(value)
         for slot, wanted in pairs.items():
-            seen = {value for row in rows for _, value in assembly.shows(row, [slot])}
-            assert seen == wanted.keys(), (file.name, [assembly.parts[number].place for number in slot])
+            assert seen[slot] == wanted.keys(), (file.name, [assembly.parts[number].place for number in slot])
         for point in itertools.islice(proof.space.samples(SEED + 2), 200):
             if file.path(point) is not None:
                 for slot, value in assembly.shows(point, pairs):
@@ -170,18 +157,19 @@ def test_every_seam_between_two_texts_is_looked_at(proof: Proof) -> None:
                 )
 
 
-def test_copier_renders_the_same_files(plain_template: Path, proof_report: Report) -> None:
+@pytest.mark.parametrize("amount", [50, pytest.param(500, marks=pytest.mark.complete)])
+def test_copier_renders_the_same_files(amount: int, plain_template: Path, proof_report: Report) -> None:
     reference = Reference(plain_template)
     factors = Factors(Template(plain_template), constants={"_src_path": str(plain_template)})
     seconds = 0.0
-    for point in itertools.islice(factors.space.samples(SEED + 4), COMBINATIONS_WITH_COPIER):
+    for point in itertools.islice(factors.space.samples(SEED + 4), amount):
         start = time.process_time()
         files, _, _ = reference.copy(factors.space.answers(point), FOLDER_NAME)
         seconds += time.process_time() - start
         assert differences(factors.render(point), files) == [], factors.space.given(point)
-    each = seconds / COMBINATIONS_WITH_COPIER
+    each = seconds / amount
     figures = proof_report.figures
-    figures["combinations equal to Copier's, byte for byte"] = COMBINATIONS_WITH_COPIER
+    figures["combinations equal to Copier's, byte for byte"] = amount
     figures["milliseconds of one render by Copier in memory"] = round(1000 * each, 1)
     rendering = figures.get("seconds of processor time: every combination rendered")
     if isinstance(rendering, float):
@@ -211,32 +199,3 @@ def test_a_new_question_and_its_file_are_proven_without_a_change_here(
     checker = Checker()
     assert [checker.problem(content.path, content.content) for content in added] == [""] * 4
     assert checker.checks["tomllib"] == 4
-
-
-@pytest.mark.parametrize(
-    ("part", "old", "new", "needed"),
-    [
-        ("{{ conda }}/pyproject.toml.part", None, "\n[tool.mypy]\nstrict = false\n", {"conda", "mypy"}),
-        ("{{ apache }}/pyproject.toml.part", "\n", "", {"apache-2.0"}),
-        ("{{ uv }}/pyproject.toml.part", "[tool.uv]", "[tool.uv", {"uv"}),
-    ],
-    ids=["a table that two parts define", "a line that runs into the next part", "a part that is no TOML"],
-)
-def test_a_defect_in_two_parts_in_a_seam_or_in_one_part_is_found(
-    part: str, old: str | None, new: str, needed: set[str], plain_template: Path, tmp_path: Path
-) -> None:
-    root = tmp_path / "template"
-    shutil.copytree(plain_template, root)
-    path = root / "template" / part
-    text = path.read_text(encoding="utf-8")
-    path.write_text(text + new if old is None else text.replace(old, new), encoding="utf-8")
-    proof = Proof(Template(root))
-    file = next(file for file in proof.factors.files if file.name == "template/pyproject.toml.jinja")
-    checker = Checker()
-    failing = [
-        set(map(str, proof.template.resolve(proof.space.answers(point), folder_name=FOLDER_NAME).recorded.values()))
-        for point in proof.combinations(file)
-        if checker.problem("pyproject.toml", file.content(point))
-    ]
-    assert failing
-    assert all(answers >= needed for answers in failing), "exactly where the defect is"

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,16 @@ def test_a_checkout_with_uncommitted_changes_gives_the_working_tree_and_stays_as
         assert source.commit.startswith("nightly-3-g")  # two commits after the tag, and the one for the changes
 
     assert {path: path.read_bytes() for path in template.rglob("*") if path.is_file()} == before
+
+
+def test_the_same_uncommitted_changes_have_the_same_hash_at_any_time(template: Path) -> None:
+    (template / "template/version.txt").write_text("being edited\n")
+    hashes = set()
+    for _ in range(2):
+        with open_template(str(template)) as source:
+            hashes.add(source.commit_hash)
+        time.sleep(1.1)  # git counts seconds
+    assert len(hashes) == 1
 
 
 def test_uncommitted_changes_do_not_get_into_a_version_that_was_asked_for(template: Path) -> None:

@@ -122,39 +122,48 @@ def edit_and_update(project: Path, update: list[str]) -> str:
     return readme.read_text()
 
 
-@pytest.fixture(scope="module")
-def installed(releases: Releases, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The Python of two environments that hold nothing but labrig: from the wheel, and from a clean clone with pip."""
+@dataclass(frozen=True)
+class Environment:
+    """An environment that holds nothing but labrig."""
+
+    python: Path
+    install: list[str]  # the start of a command that installs into it
+
+
+@pytest.fixture
+def environment(installation: str, releases: Releases, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """Made as users make it: by uv from the wheel, or by pip from a clean clone."""
     folder = tmp_path_factory.mktemp("installed")
-    clone = folder / "clone"
-    command = ["git", "-c", "advice.detachedHead=false", "clone", "--quiet", "--branch", "v90.0.0"]
-    run([*command, str(releases.clone), str(clone)], folder)
-    pythons = {}
-    for name, what in {"wheel": releases.first, "clone": clone}.items():
-        run([sys.executable, "-m", "venv", str(folder / name)], folder)
-        pythons[name] = folder / name / "bin/python"
-        run([str(pythons[name]), "-m", "pip", "install", "--quiet", "--no-compile", str(what)], folder)
-    return pythons
+    python = folder / "environment/bin/python"
+    if installation == "wheel":
+        run([find_uv_bin(), "venv", "--quiet", "--python", sys.executable, "environment"], folder)
+        made = Environment(python, [find_uv_bin(), "pip", "install", "--quiet", "--python", str(python)])
+        run([*made.install, str(releases.first)], folder)
+    else:
+        command = ["git", "-c", "advice.detachedHead=false", "clone", "--quiet", "--branch", "v90.0.0"]
+        run([*command, str(releases.clone), "clone"], folder)
+        run([sys.executable, "-m", "venv", "environment"], folder)
+        made = Environment(python, [str(python), "-m", "pip", "install", "--quiet", "--no-compile"])
+        run([*made.install, "./clone"], folder)
+    return made
 
 
-@pytest.mark.parametrize("installation", ["wheel", "clone"])
+@pytest.mark.parametrize("installation", ["wheel", pytest.param("clone", marks=pytest.mark.complete)])
 def test_a_new_repository_needs_no_network_and_plain_copier_updates_it_from_the_next_bundle(
-    installed: dict[str, Path],
-    installation: str,
+    environment: Environment,
     releases: Releases,
     offline: list[str],
     tmp_path: Path,
 ) -> None:
-    python = installed[installation]
-    run([*offline, str(python.with_name("labrig")), "new", "moon", "--yes"], tmp_path)
+    run([*offline, str(environment.python.with_name("labrig")), "new", "moon", "--yes"], tmp_path)
     project = tmp_path / "moon"
     assert (recorded(project)["_src_path"], recorded(project)["_commit"]) == (CANONICAL_URL, "v90.0.0")
 
     alone = subprocess.run([*offline, "copier", "check-update"], cwd=project, check=False, capture_output=True)
     assert alone.returncode != 0, "the network is not cut: plain Copier reached the public address"
 
-    run([str(python), "-m", "pip", "install", "--quiet", "--no-deps", str(releases.second)], tmp_path)
-    update = [*offline, str(python), "-c", COPIER_OFFLINE, "update", "--defaults"]
+    run([*environment.install, "--no-deps", str(releases.second)], tmp_path)
+    update = [*offline, str(environment.python), "-c", COPIER_OFFLINE, "update", "--defaults"]
     readme = edit_and_update(project, update)
 
     assert readme.startswith("A line of the user's.\n")
@@ -162,6 +171,7 @@ def test_a_new_repository_needs_no_network_and_plain_copier_updates_it_from_the_
     assert (recorded(project)["_src_path"], recorded(project)["_commit"]) == (CANONICAL_URL, "v91.0.0")
 
 
+@pytest.mark.complete
 @pytest.mark.parametrize("form", ["path", "url"])
 def test_plain_copier_copies_and_updates_from_a_repository(form: str, releases: Releases, tmp_path: Path) -> None:
     where = str(releases.clone) if form == "path" else f"git+file://{releases.clone}"

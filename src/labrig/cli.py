@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -30,6 +30,19 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but erro
 Where = Annotated[
     str | None,
     typer.Option("--template", metavar="URL|PATH", help="Another template than labrig's own. [LABRIG_TEMPLATE]"),
+]
+Preset = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--preset", "-p", metavar="NAME|FILE|URL#NAME", help="Start from a preset; may be repeated. [LABRIG_PRESET]"
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", metavar="QUESTION=ANSWER", help="Answer one question; may be repeated."),
+]
+AnswersFile = Annotated[
+    Path | None, typer.Option("--answers", metavar="FILE", help="Answers in YAML, or a .copier-answers.yml.")
 ]
 Version = Annotated[
     str | None, typer.Option("--template-version", metavar="REF", help="A tag, branch or commit of the template.")
@@ -97,21 +110,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(program: Program) -> int:
     completing = "_LABRIG_COMPLETE" in os.environ
     is_new = program.words[:1] == ["new"]
+    asks = program.words[:1] in (["new"], ["adopt"])
     if is_new and not {"-h", "--help"} & set(program.words):
         program.look_around()
-    app = application(program, with_questions=completing or is_new)
+    app = application(program, with_questions=completing or asks)
     try:
         code = app(program.words, prog_name="labrig", standalone_mode=False)
     except typer.TyperException as error:
         message = re.sub(r" \(Possible options: (--[\w-]+).*\)$", r". Did you mean '\1'?", error.format_message())
-        raise UsageError(message.rstrip("."), tip=f"labrig {'new ' if is_new else ''}--help") from error
+        known = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
+        words = [word for word in program.words[:1] if word in known]
+        raise UsageError(message.rstrip("."), tip=" ".join(["labrig", *words, "--help"])) from error
     if code == 130:  # Typer's way to say that Ctrl-C was pressed
         raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
 
 
 def application(program: Program, *, with_questions: bool) -> typer.Typer:
-    """The commands. With questions, `new` has an option for each of them, which costs reading the template."""
+    """The commands. With questions, `new` and `adopt` have an option for each, which costs reading the template."""
     app = typer.Typer(
         help=ABOUT,
         rich_markup_mode=None,  # plain help is there in half the time
@@ -141,22 +157,9 @@ def application(program: Program, *, with_questions: bool) -> typer.Typer:
         install: Annotated[bool, typer.Option("--install", help="Then lock, install and test it.")] = False,
         run: Annotated[bool, typer.Option("--run", help="Then install it and train the example.")] = False,
         git: Annotated[bool, typer.Option("--git/--no-git", help="Make it a git repository, without a commit.")] = True,
-        preset: Annotated[
-            list[str] | None,
-            typer.Option(
-                "--preset",
-                "-p",
-                metavar="NAME|FILE|URL#NAME",
-                help="Start from a preset; may be repeated. [LABRIG_PRESET]",
-            ),
-        ] = None,
-        set_: Annotated[
-            list[str] | None,
-            typer.Option("--set", "-s", metavar="QUESTION=ANSWER", help="Answer one question; may be repeated."),
-        ] = None,
-        answers: Annotated[
-            Path | None, typer.Option("--answers", metavar="FILE", help="Answers in YAML, or a .copier-answers.yml.")
-        ] = None,
+        preset: Preset = None,
+        set_: Settings = None,
+        answers: AnswersFile = None,
         template: Where = None,
         template_version: Version = None,
         json: Json = False,
@@ -170,7 +173,7 @@ def application(program: Program, *, with_questions: bool) -> typer.Typer:
             directory=directory,
             flags=flags,
             settings=set_ or [],
-            presets=preset or [name for name in [os.environ.get("LABRIG_PRESET")] if name],
+            presets=_presets_named(preset),
             answers_file=answers,
             template=template,
             template_version=template_version,
@@ -210,8 +213,205 @@ def application(program: Program, *, with_questions: bool) -> typer.Typer:
         del template, template_version, json, quiet
         raise typer.Exit(examine(directory, program.template[0].root, program.report))
 
+    _add_adoption(app, program, with_questions=with_questions)
+    _add_updates(app, program)
+    _add_looks(app, program)
     app.add_typer(_presets(program), name="presets", help="List, show and save presets: named sets of answers.")
     return app
+
+
+Directory = Annotated[Path, typer.Argument(help="The repository.", show_default=False)]
+To = Annotated[str | None, typer.Option("--to", metavar="REF", help="A tag, branch or commit instead of the newest.")]
+From = Annotated[
+    str | None,
+    typer.Option("--from", metavar="REF", help="The version it was made of, where .copier-answers.yml is wrong."),
+]
+Forget = Annotated[
+    list[str] | None,
+    typer.Option("--forget", metavar="QUESTION", help="Give up the answer to a question that is gone."),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; stop where a person has to decide.")]
+Plan = Annotated[bool, typer.Option("--plan", "-n", help="Show the diff and write nothing.")]
+Lock = Annotated[bool, typer.Option("--lock/--no-lock", help="Then refresh the lock, if the manifest has changed.")]
+Tests = Annotated[bool, typer.Option("--test", help="Run the repository's tests before and after.")]
+
+
+def _add_adoption(app: typer.Typer, program: Program, *, with_questions: bool) -> None:
+    """The command that brings an existing repository under the template."""
+
+    def adopt(
+        flags: dict[str, str],
+        directory: Directory = Path(),
+        *,
+        level: Annotated[
+            Literal["answers", "tools", "full"],
+            typer.Option("--level", help="How much to take: answers and CI, the tools, too, or all."),
+        ] = "tools",
+        branch: Annotated[str, typer.Option("--branch", help="The branch that is made.")] = "labrig-adopt",
+        with_project: Annotated[
+            bool, typer.Option("--with-project", help="Add [project] to pyproject.toml, beside a setup.py too.")
+        ] = False,
+        preset: Preset = None,
+        set_: Settings = None,
+        answers: AnswersFile = None,
+        plan: Plan = False,
+        yes: Yes = False,
+        template: Where = None,
+        template_version: Version = None,
+        json: Json = False,
+        quiet: Quiet = False,
+    ) -> None:
+        from .adopt import Request
+        from .adopt import adopt as run
+
+        del template, template_version, json, quiet
+        request = Request(
+            directory,
+            level=level,
+            branch=branch,
+            with_project=with_project,
+            flags=flags,
+            settings=set_ or [],
+            presets=_presets_named(preset),
+            answers_file=answers,
+            plan=plan,
+            yes=yes,
+        )
+        source, renderer = program.template
+        raise typer.Exit(run(request, source, renderer, program.report))
+
+    app.command("adopt", help="Bring a repository that was made by hand under the template, on a branch.")(
+        _with_answers(adopt, program.template[1] if with_questions else None)
+    )
+
+
+def _add_updates(app: typer.Typer, program: Program) -> None:
+    """The commands that change a repository which is there already."""
+
+    @app.command("update", help="Merge a newer version of the template into a repository.")
+    def update(
+        directory: Directory = Path(),
+        to: To = None,
+        stated: From = None,
+        set_: Settings = None,
+        forget: Forget = None,
+        plan: Plan = False,
+        yes: Yes = False,
+        lock: Lock = True,
+        test: Tests = False,
+        template: Where = None,
+        json: Json = False,
+        quiet: Quiet = False,
+    ) -> None:
+        from .update import Request
+        from .update import update as run
+
+        del json, quiet
+        request = Request(
+            directory,
+            settings=set_ or [],
+            forget=forget or [],
+            to=to,
+            stated=stated,
+            template=template,
+            plan=plan,
+            yes=yes,
+            lock=lock,
+            test=test,
+        )
+        raise typer.Exit(run(request, program.report))
+
+    @app.command("set", help="Give other answers to a repository, at the same version of the template.")
+    def set_answers(
+        settings: Annotated[list[str], typer.Argument(metavar="QUESTION=ANSWER...", help="The new answers.")],
+        directory: Annotated[Path, typer.Option("--directory", "-C", help="The repository.")] = Path(),
+        stated: From = None,
+        forget: Forget = None,
+        plan: Plan = False,
+        yes: Yes = False,
+        lock: Lock = True,
+        test: Tests = False,
+        template: Where = None,
+        json: Json = False,
+        quiet: Quiet = False,
+    ) -> None:
+        from .update import Request
+        from .update import update as run
+
+        del json, quiet
+        request = Request(
+            directory,
+            command="set",
+            settings=settings,
+            forget=forget or [],
+            stated=stated,
+            template=template,
+            same_version=True,
+            plan=plan,
+            yes=yes,
+            lock=lock,
+            test=test,
+        )
+        raise typer.Exit(run(request, program.report))
+
+    @app.command("diff", help="Show what a newer version, or other answers, would change.")
+    def diff(
+        settings: Annotated[
+            list[str] | None, typer.Argument(metavar="QUESTION=ANSWER...", help="Other answers.")
+        ] = None,
+        directory: Annotated[Path, typer.Option("--directory", "-C", help="The repository.")] = Path(),
+        to: To = None,
+        stated: From = None,
+        forget: Forget = None,
+        template: Where = None,
+        json: Json = False,
+    ) -> None:
+        from .update import Request
+        from .update import diff as run
+
+        del json
+        request = Request(
+            directory,
+            command="set" if settings and not to else "update",
+            settings=settings or [],
+            forget=forget or [],
+            to=to,
+            stated=stated,
+            template=template,
+            same_version=bool(settings) and not to,
+        )
+        raise typer.Exit(run(request, program.report))
+
+
+def _add_looks(app: typer.Typer, program: Program) -> None:
+    """The commands that only look at repositories."""
+
+    @app.command("check", help="Say what is off in repositories: version, drift, records; exit 1 when something is.")
+    def check(
+        directories: Annotated[
+            list[Path] | None, typer.Argument(metavar="DIR...", help="The repositories; without one, this folder.")
+        ] = None,
+        ignore: Annotated[
+            list[str] | None, typer.Option("--ignore", metavar="RULE", help="Leave a rule out; may be repeated.")
+        ] = None,
+        sarif: Annotated[bool, typer.Option("--sarif", help="SARIF on stdout, for code hosts.")] = False,
+        json: Json = False,
+        quiet: Quiet = False,
+    ) -> None:
+        from .check import check as run
+
+        del json, quiet
+        raise typer.Exit(run(directories or [], ignore or [], sarif=sarif, report=program.report))
+
+    @app.command("why", help="Say which answer, layer and version wrote a line, or that it is yours.")
+    def why(
+        place: Annotated[str, typer.Argument(metavar="PATH[:LINE]", help="A file, or one line of it.")],
+        json: Json = False,
+    ) -> None:
+        from .why import why as run
+
+        del json
+        raise typer.Exit(run(place, program.report))
 
 
 def _presets(program: Program) -> typer.Typer:
@@ -286,6 +486,11 @@ def _with_answers(command: Callable[..., None], template: Template | None) -> Ca
     described.__signature__ = inspect.Signature(parameters)
     described.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
+
+
+def _presets_named(typed: list[str] | None) -> list[str]:
+    """The presets on the command line, or the one in LABRIG_PRESET."""
+    return typed or [name for name in [os.environ.get("LABRIG_PRESET")] if name]
 
 
 def _values(question: Question) -> list[str]:

@@ -274,7 +274,7 @@ def _accelerator(repository: Repository) -> Finding:
     """Whether this machine's device and driver run what was asked for."""
     machine, asked, stack = repository.machine, repository.accelerator, repository.stack
     best = best_accelerator(machine, repository.channel["accelerators"], stack)
-    change = f"uvx copier update --data accelerator={best}"
+    change = f"labrig set accelerator={best}"
     if asked == "cpu":
         hint = f"to use it: {change}" if best != "cpu" else ""
         return Finding("accelerator", asked, _devices(machine, best), "ok", hint)

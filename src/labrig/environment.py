@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import shlex
@@ -17,6 +18,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
+from xml.etree import ElementTree
 
 from .errors import LabrigError
 from .machine import Machine, detect, managers_found
@@ -191,6 +193,49 @@ def install(directory: Path, answers: Mapping[str, object], report: Report) -> N
     variables = child_variables(IMPATIENT if silent else {})
     for index, step in enumerate(steps):
         _run(step, steps[index:], directory, variables=variables, silent=silent, report=report)
+
+
+def lock_step(answers: Mapping[str, object]) -> tuple[Step, str, str] | None:
+    """What brings the lock up to date after a change of the manifest, with the manifest and a lock; None for conda.
+
+    conda records the environment as it is, so it has to be changed first.
+    """
+    match answers.get("package_manager"):
+        case "uv":
+            return Step("Lock the packages", ("uv", "lock")), "pyproject.toml", "uv.lock"
+        case "poetry":
+            return Step("Lock the packages", ("poetry", "lock")), "pyproject.toml", "poetry.lock"
+        case "pip":
+            return Step("Lock the packages", ("poe", "lock"), activated=True), "pyproject.toml", "requirements/cpu.lock"
+        case _:
+            return None
+
+
+def run_step(step: Step, directory: Path, report: Report) -> None:
+    """Run one command in the environment of a repository. CommandError when it fails."""
+    _run(step, [step], directory, variables=child_variables({}), silent=(), report=report)
+
+
+def run_tests(directory: Path, answers: Mapping[str, object], report: Report) -> dict[str, bool]:
+    """Run the tests of a repository: for each, whether it passed. CommandError when they cannot be run."""
+    machine = detect()
+    _, conda = _programs(machine, answers, directory)
+    with tempfile.TemporaryDirectory(prefix="labrig-") as folder:
+        result = Path(folder) / "tests.xml"
+        command = ("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={result}")
+        step = inside("Run the tests", command, answers, variant_for(machine, answers), conda=conda)
+        with report.step(step.label), _process(step, directory, child_variables({}), subprocess.PIPE) as process:
+            output = (process.stdout or io.StringIO()).read()
+        if not result.is_file():
+            report.detail(output.splitlines()[-SHOWN_LINES:])
+            raise CommandError(
+                "the tests could not be run", cause=f"`{step}` failed", tip="set the environment up as README.md says"
+            )
+        cases = ElementTree.parse(result).iter("testcase")  # noqa: S314 - written by pytest this moment
+        return {
+            f"{case.get('classname')}::{case.get('name')}": not any(child.tag in {"failure", "error"} for child in case)
+            for case in cases
+        }
 
 
 def train(directory: Path, answers: Mapping[str, object], report: Report) -> Mapping[str, float]:

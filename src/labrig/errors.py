@@ -167,6 +167,50 @@ class GitError(LabrigError):
     kind = "git"
 
 
+class RepositoryError(UsageError):
+    """The repository is in a state in which it cannot be changed: nothing was written."""
+
+    kind = "repository"
+
+
+class BusyError(LabrigError):
+    """Another program is changing the repository."""
+
+    kind = "busy"
+
+
+class RecordError(LabrigError):
+    """The answers file does not say what the repository was made of: a person has to."""
+
+    kind = "record"
+    exit_code = 3
+
+
+class DecisionError(LabrigError):
+    """An answer cannot be kept as it is: a person has to give another one. `questions` names them."""
+
+    kind = "decision"
+    exit_code = 3
+
+    def __init__(self, questions: list[str], message: str, *, cause: str | None = None, tip: str | None = None) -> None:
+        super().__init__(message, cause=cause, tip=tip)
+        self.questions = questions
+
+
+class UnmergeableError(LabrigError):
+    """The repository and the template cannot be merged in a way that a conflict in a file could show."""
+
+    kind = "unmergeable"
+    exit_code = 3
+
+
+class LossError(LabrigError):
+    """The merge would lose something of the user's; nothing was written."""
+
+    kind = "loss"
+    exit_code = 3
+
+
 def did_you_mean(word: str, words: Iterable[str]) -> str:
     """The end of a sentence that names the likely word, or nothing."""
     near = get_close_matches(word, list(words), n=1, cutoff=0.6)

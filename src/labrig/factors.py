@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from jinja2 import Template as JinjaTemplate
@@ -308,12 +308,13 @@ class Factors:
     def problems(self) -> list[TemplateError]:
         """Everything that keeps a combination of answers from being rendered, each shown with the smallest one."""
         found: dict[str, TemplateError] = {}
-        for file in self.files:
-            for look in (file.paths, *(part.look for part in file.parts)):
-                try:
-                    look()
-                except TemplateError as error:
-                    found.setdefault(f"{error.message} {error.cause}", error)
+        looks: list[Callable[[], object]] = [partial(self.space.look, name) for name in self.template.all_questions]
+        looks += [look for file in self.files for look in (file.paths, *(part.look for part in file.parts))]
+        for look in looks:
+            try:
+                look()
+            except TemplateError as error:
+                found.setdefault(f"{error.message} {error.cause}", error)
         return list(found.values())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,13 @@ class Interview:
                     break
                 each = True
             self._ask(name)
-        return self._review()
+        return self._review(lambda answers: f"Create it, with {len(self.template.render(answers))} files")
+
+    def ask_open(self, names: Iterable[str]) -> Answers:
+        """Ask some questions, then review; the answers that the user wants to go on with."""
+        for name in names:
+            self._ask(name)
+        return self._review(lambda _: "Go on with these answers")
 
     def _is_asked(self, name: str) -> bool:
         return self.template.questions[name].ask is not False
@@ -71,9 +77,10 @@ class Interview:
         if not offer.applies:
             return
         default = self.given.answers.get(name, offer.default)
-        self.given.add({name: self._prompt(offer.question, default, list(offer.choices))}, "")
+        self.given.add({name: self.prompt(offer.question, default, list(offer.choices))}, "")
 
-    def _prompt(self, question: Question, default: object, choices: list[Row]) -> object:
+    def prompt(self, question: Question, default: object, choices: list[Row]) -> object:
+        """What the user answers to one question."""
         if question.many:
             return _checkbox(question.help, choices, default)
         if choices:
@@ -106,13 +113,12 @@ class Interview:
                 del self.given.answers[error.question]
                 self._ask(error.question)
 
-    def _review(self) -> Answers:
-        """Show every answer; any of them can be changed before the repository is created."""
+    def _review(self, label: Callable[[Answers], str]) -> Answers:
+        """Show every answer; any of them can be changed. `label` is what ends the review."""
         while True:
             answers = self._resolve()
-            count = len(self.template.render(answers))
             width = max(len(name) for name in answers.recorded)
-            rows: list[Row] = [(f"Create it, with {count} files", CREATE, "")]
+            rows: list[Row] = [(label(answers), CREATE, "")]
             rows += [
                 (
                     f"{name:{width}}  {to_text(answer)}",
@@ -126,6 +132,26 @@ class Interview:
                 return answers
             self.given.answers.setdefault(chosen, answers[chosen])
             self._ask(chosen)
+
+
+def ask_again(
+    template: Template,
+    name: str,
+    given: dict[str, object],
+    *,
+    folder_name: str,
+    preferred: dict[str, object],
+    report: Report,
+) -> object:
+    """A new answer to one question, after the answers `given` and those that are `preferred`."""
+    questions = Questionnaire(template, Given(given), folder_name, lambda _: preferred)
+    offer = questions.offer(name)
+    return Interview(questions, [], report).prompt(offer.question, offer.default, list(offer.choices))
+
+
+def confirm(message: str) -> bool:
+    """Yes or no; no is the default."""
+    return bool(_confirm(message, False))
 
 
 def ask_name(template: Template, given: Given) -> str:

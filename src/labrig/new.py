@@ -99,7 +99,7 @@ def new(
         choices = [] if request.presets else presets.available()
         answers = Interview(questions, choices, report).ask_all(advanced=request.advanced)
         started = time.monotonic()
-    files = template.render(answers, src_path=source.url, commit=source.commit)
+    files = template.render(answers, src_path=source.url, commit=source.commit, commit_hash=source.commit_hash)
     outcome = Outcome(directory, answers, files, _command(request, directory, questions, answers))
     complete = f"The files in {directory} are complete."
     try:
@@ -157,7 +157,9 @@ def _resolve(questions: Questionnaire) -> Answers:
         if error.question == "project_name" and "project_name" not in questions.given.answers:
             folder = questions.folder_name
             error.message = f"'{folder}' cannot be the name of a project"
-            proposal = re.sub(r"[^a-z0-9]+", "-", folder.lower()).strip("-0123456789")[:39]
+            proposal = re.sub(r"[^a-z0-9]+", "-", folder.lower()).strip("-0123456789")[:28]
+            if proposal == folder.lower():  # well formed, so another package has the name
+                proposal = f"{proposal}-experiment"
             error.tip = f"labrig new {proposal if len(proposal) > 1 else 'my-experiment'}"
         raise
 

@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import tempfile
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .errors import PresetError, did_you_mean
+from .errors import PresetError, TemplateNotFoundError, TemplateUnreachableError, did_you_mean
 from .report import Report
+from .source import SHORTCUTS, open_repository
 
-SHORTCUTS = {"gh:": "https://github.com/", "gl:": "https://gitlab.com/"}
 DEFAULT_NAME = "default"  # of a preset in an organization's repository, when the reference ends without #NAME
 
 
@@ -111,8 +108,11 @@ def _load(reference: str, *, beside: Path, seen: tuple[str, ...]) -> Preset:
     if place.endswith(".toml") and not name:
         return _read(Path(place).expanduser(), seen)
     if _is_url(place):
-        with _cloned(place) as folder:
-            return _from_folder(folder, name or DEFAULT_NAME, reference, seen)
+        try:
+            with open_repository(place) as folder:
+                return _from_folder(folder, name or DEFAULT_NAME, reference, seen)
+        except (TemplateUnreachableError, TemplateNotFoundError) as error:
+            raise PresetError(f"the presets in {place} cannot be read", cause=error.cause) from None
     if name or Path(place).expanduser().is_dir():
         folder = Path(place).expanduser()
         if not folder.is_dir():
@@ -161,25 +161,6 @@ def _read(path: Path, seen: tuple[str, ...]) -> Preset:
 
 def _is_url(place: str) -> bool:
     return "://" in place or place.endswith(".git") or place.startswith((*SHORTCUTS, "git@"))
-
-
-@contextmanager
-def _cloned(url: str) -> Iterator[Path]:
-    """The newest state of a git repository, for as long as it is read."""
-    for shortcut, start in SHORTCUTS.items():
-        url = start + url.removeprefix(shortcut) if url.startswith(shortcut) else url
-    with tempfile.TemporaryDirectory(prefix="labrig-preset-") as folder:
-        command = ["git", "clone", "--quiet", "--depth=1", "--", url, folder]
-        environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
-        try:
-            process = subprocess.run(
-                command, env=environment, capture_output=True, text=True, errors="replace", check=False
-            )
-        except FileNotFoundError:
-            raise PresetError(f"git is needed to read presets from {url}", tip="install git") from None
-        if process.returncode:
-            raise PresetError(f"the presets in {url} cannot be read", cause=process.stderr.strip())
-        yield Path(folder)
 
 
 def list_presets(report: Report) -> None:

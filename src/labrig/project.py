@@ -95,7 +95,9 @@ def _check_empty(path: Path, shown: Path) -> None:
         raise DestinationError(f"{shown} was already made by labrig", tip="give another name")
     names = ", ".join(entries[:4]) + (", ..." if len(entries) > 4 else "")
     raise DestinationError(
-        f"{shown} is not empty", cause=f"it holds {names}", tip="give another name, or an empty folder"
+        f"{shown} is not empty",
+        cause=f"it holds {names}",
+        tip=f"give another name, or an empty folder\nto bring what is there under the template: labrig adopt {shown}",
     )
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "LABRIG_"
 OTHER_VARIABLES = {"LABRIG_TEMPLATE", "LABRIG_PRESET"}
+NOTHING = "none"  # how an empty list is typed
 OF_ONE_PROJECT = {"project_name", "package", "description", "repository"}
 
 Suggest = Callable[[Mapping[str, object]], Mapping[str, object]]  # better defaults, from the answers so far
@@ -64,7 +65,7 @@ def gather(
         given.add(read_answers(answers_file, template), str(answers_file))
     for name, answer in environment_answers(template, environment).items():
         given.add({name: answer}, VARIABLE + name.upper())
-    given.add(_from_texts(template, {**parse_settings(settings), **flags}), "")
+    given.add(typed_answers(template, {**parse_settings(settings), **flags}), "")
     return given
 
 
@@ -75,7 +76,7 @@ def environment_answers(template: Template, environment: Mapping[str, str]) -> d
         for name in template.questions
         if VARIABLE + name.upper() in environment
     }
-    return _from_texts(template, texts)
+    return typed_answers(template, texts)
 
 
 def unused_variables(template: Template, environment: Mapping[str, str]) -> list[str]:
@@ -99,13 +100,14 @@ def parse_settings(settings: Iterable[str]) -> dict[str, str]:
     return texts
 
 
-def _from_texts(template: Template, texts: Mapping[str, str]) -> dict[str, object]:
-    """Answers as they are typed: a list is separated by commas."""
+def typed_answers(template: Template, texts: Mapping[str, str]) -> dict[str, object]:
+    """Answers as they are typed: a list is separated by commas, and `none` is the empty one."""
     answers: dict[str, object] = {}
     for name, text in texts.items():
         question = template.questions.get(name)
         many = question is not None and question.many
-        answers[name] = [item.strip() for item in text.split(",") if item.strip()] if many else text
+        items = [] if text.strip() == NOTHING else [item.strip() for item in text.split(",") if item.strip()]
+        answers[name] = items if many else text
     return answers
 
 
@@ -114,7 +116,7 @@ def to_text(answer: object) -> str:
     if isinstance(answer, bool):
         return "yes" if answer else "no"
     if isinstance(answer, list):
-        return ",".join(to_text(item) for item in answer)
+        return ",".join(to_text(item) for item in answer) or NOTHING
     return str(answer)
 
 
@@ -219,7 +221,8 @@ def list_questions(template: Template, report: Report) -> None:
     for name, question in template.questions.items():
         report.data(f"{name}: {question.help}")
         for choice in question.choices:
-            mark = "*" if choice.value == answers[name] else " "
+            answer = answers[name]
+            mark = "*" if choice.value == answer or (isinstance(answer, list) and choice.value in answer) else " "
             report.data(f"  {mark} {to_text(choice.value):14} {choice.label}")
         if not question.choices:
             report.data(f"  * {to_text(answers[name]) or '(empty)'}")
@@ -246,7 +249,7 @@ def save_preset(
     if answers_file is not None:
         answers = read_answers(answers_file, template)
         given.add({key: answer for key, answer in answers.items() if key not in OF_ONE_PROJECT}, str(answers_file))
-    given.add(_from_texts(template, parse_settings(settings)), "")
+    given.add(typed_answers(template, parse_settings(settings)), "")
     resolved = Questionnaire(template, given, "my-experiment", lambda _: {}).resolve()
     path = presets.save(name, {key: resolved[key] for key in given.answers})
     if report.json:

@@ -79,7 +79,9 @@ class Template:
         settings, self._all_questions = read_configuration(self.root)
         self.questions = {name: question for name, question in self._all_questions.items() if not question.hidden}
         self._folder = self.root / _subdirectory(settings)
-        self._excluded = [_name_pattern(pattern) for pattern in settings.get("_exclude", [])]
+        patterns = [str(pattern) for pattern in settings.get("_exclude", [])]
+        self._excluded = [_name_pattern(pattern) for pattern in patterns if "{" not in pattern]
+        self._excluded_by_answers = [pattern for pattern in patterns if "{" in pattern]
         self._environment = _environment(self.root, settings.get("_envops", {}))
         self._compiled: dict[str, JinjaTemplate] = {}
 
@@ -109,6 +111,10 @@ class Template:
     def take(self, question: Question, answer: object, context: dict[str, Any]) -> object:
         """`answer` as the question takes it after the answers in `context`; AnswerError when it cannot be taken."""
         return self._accept(question, answer, context)
+
+    def suggested(self, question: Question, context: dict[str, Any]) -> object:
+        """What the question is answered with when nobody answers it, or MISSING; AnswerError when it refuses that."""
+        return self._default(question, context, {}, applies=True)
 
     def computed(self, question: Question, context: dict[str, Any]) -> object:
         """What a question that nobody is asked is worth after the answers in `context`, or MISSING."""
@@ -212,7 +218,11 @@ class Template:
     def _start(self, folder_name: str, preferred: Mapping[str, object]) -> dict[str, Any]:
         """The context of the first question. Preferred names that are no questions stay visible to renamed ones."""
         former = {name: value for name, value in preferred.items() if name not in self._all_questions}
-        return {**former, "_folder_name": folder_name, "_copier_conf": {"answers_file": ANSWERS_FILE}}
+        return {
+            **former,
+            "_folder_name": folder_name,
+            "_copier_conf": {"answers_file": ANSWERS_FILE, "vcs_ref_hash": None},
+        }
 
     def _holds(self, question: Question, field: str, context: Mapping[str, Any]) -> bool:
         condition = getattr(question, field)
@@ -283,7 +293,12 @@ class Template:
     # Files
 
     def render(
-        self, answers: Answers, *, src_path: str | None = None, commit: str | None = None
+        self,
+        answers: Answers,
+        *,
+        src_path: str | None = None,
+        commit: str | None = None,
+        commit_hash: str | None = None,
     ) -> dict[str, RenderedFile]:
         """Every file of the repository, by its path in it."""
         metadata = {"_commit": commit, "_src_path": src_path}
@@ -292,7 +307,7 @@ class Template:
             **metadata,
             **answers.values_by_name,
             "_copier_answers": {**metadata, **answers.recorded},
-            "_copier_conf": {"answers_file": ANSWERS_FILE},
+            "_copier_conf": {"answers_file": ANSWERS_FILE, "vcs_ref_hash": commit_hash},
             "_folder_name": answers.folder_name,
         }
         try:
@@ -305,9 +320,10 @@ class Template:
         files: dict[str, RenderedFile] = {}
         owners: dict[str, str] = {}
         parts: dict[str, str] = {}
+        excluded = tuple(self._excluded_paths(context))
         for source in self.sources:
             path = self._path(source, context, parts)
-            if path is None:
+            if path is None or f"{path}/".startswith(excluded):
                 continue
             if path in files:
                 raise TemplateError(f"{owners[path]} and {source.name} both write {path}")
@@ -345,6 +361,15 @@ class Template:
 
     def _is_excluded(self, name: str) -> bool:
         return any(fnmatchcase(name, pattern) for pattern in self._excluded)
+
+    def _excluded_paths(self, context: dict[str, Any]) -> Iterator[str]:
+        """The files and folders that the answers leave out, each with a slash at its end."""
+        for pattern in self._excluded_by_answers:
+            for line in self._text(pattern, context, "`_exclude`").split("\n"):
+                if re.fullmatch(r"/[\w./:-]+", line, re.ASCII):
+                    yield f"{line[1:]}/"
+                elif line:
+                    raise TemplateError(f"copier.yml excludes '{line}', and labrig knows paths from the root only")
 
     def _path(self, source: Source, context: dict[str, Any], rendered: dict[str, str]) -> str | None:
         """Where the file goes, or None when one of its folders is off. `rendered` remembers parts of other paths."""
@@ -471,10 +496,10 @@ def _subdirectory(settings: Mapping[str, Any]) -> str:
     return name
 
 
-def _name_pattern(pattern: object) -> str:
+def _name_pattern(pattern: str) -> str:
     """An entry of `_exclude` as a pattern for one name; of what .gitignore can say, only that is supported."""
-    name = str(pattern).removeprefix("**/")
-    if not name or any(character in name for character in "/[]\\!#{}"):
+    name = pattern.removeprefix("**/")
+    if not name or any(character in name for character in "/[]\\!#"):
         raise TemplateError(f"copier.yml excludes '{pattern}', and labrig knows patterns for single names only")
     return name
 

@@ -103,6 +103,101 @@ def open_template(where: str | None = None, version: str | None = None) -> Itera
         yield Source(repository.root, place.url, repository.git("describe", "--tags", "--always"), commit_hash)
 
 
+class History:
+    """A template with all its versions, each checked out once, as long as `open_history` is open."""
+
+    def __init__(self, repository: _Repository) -> None:
+        self._repository = repository
+        self._known: dict[str, Source] = {}
+        self._commits: dict[str | None, str | None] = {}
+        self._is_before: dict[tuple[str, str], bool] = {}
+
+    @property
+    def url(self) -> str:
+        """What is recorded as _src_path."""
+        return self._repository.place.url
+
+    def newest(self) -> Source:
+        """What `open_template` gives without a version."""
+        if None not in self._commits:
+            self._commits[None] = self._repository.choose(None)
+        return self._source(self._commits[None] or "")
+
+    def newest_after(self, source: Source) -> Source:
+        """The newest version; `source` itself where that is newer, for example the tip of a branch."""
+        newest = self.newest()
+        if source.commit_hash and newest.commit_hash and self.is_before(newest.commit_hash, source.commit_hash):
+            return source
+        return newest
+
+    def version(self, name: str) -> Source:
+        """A tag, a branch or a commit. UnknownVersionError when there is none of this name."""
+        _refuse_options("version", name)
+        return self._source(name if name in self._known else self._repository.choose(name))
+
+    def find(self, name: str) -> str | None:
+        """The hash of a tag, a branch or a commit; None when there is none."""
+        if name not in self._commits:
+            try:
+                self._commits[name] = self._repository.resolve(name)
+            except UnknownVersionError:
+                self._commits[name] = None
+        return self._commits[name]
+
+    def is_before(self, first: str, second: str) -> bool:
+        """Whether the commit `first` is an ancestor of the commit `second`."""
+        if (first, second) not in self._is_before:
+            try:
+                self._repository.git("merge-base", "--is-ancestor", first, second)
+                self._is_before[first, second] = first != second
+            except _FailedError:
+                self._is_before[first, second] = False
+        return self._is_before[first, second]
+
+    def _source(self, commit: str) -> Source:
+        if commit not in self._known:
+            root = self._repository.export(commit)
+            _check_is_template(root, self.url)
+            name = self._repository.git("describe", "--tags", "--always", commit)
+            self._known[commit] = Source(root, self.url, name, commit)
+        return self._known[commit]
+
+
+@contextmanager
+def open_history(where: str | None = None) -> Iterator[History]:
+    """Clone a template with all its versions into a temporary folder, which is removed at the end.
+
+    where: what a repository records, or the user names; None is the template that came with labrig.
+    """
+    place = _find_own() if where is None else _find(where)
+    if not place.has_history:
+        raise TemplateUnreachableError(
+            f"the template at {place.url} has no versions",
+            cause="it is a folder without git history, so the version that a repository was made of cannot be had",
+            tip="give the git repository that the folder is a copy of: --template URL",
+        )
+    with tempfile.TemporaryDirectory(prefix="labrig-template-", ignore_cleanup_errors=True) as folder:
+        repository = _Repository(Path(folder), place)
+        repository.clone()
+        yield History(repository)
+
+
+def is_own(where: str) -> bool:
+    """Whether the address that a repository records is that of the template which came with labrig."""
+    checkout = _own_checkout()
+    return where in {canonical_url(), _git_url(canonical_url())} or (checkout is not None and where == str(checkout))
+
+
+@contextmanager
+def open_repository(where: str) -> Iterator[Path]:
+    """Check out the newest state of a git repository that is no template, as `open_template` would."""
+    with tempfile.TemporaryDirectory(prefix="labrig-repository-", ignore_cleanup_errors=True) as folder:
+        repository = _Repository(Path(folder), _find(where))
+        repository.clone()
+        repository.check_out("HEAD")
+        yield repository.root
+
+
 def canonical_url() -> str:
     """The template's public address, from the metadata of the installed package."""
     from importlib.metadata import metadata  # noqa: PLC0415 - 20 ms, and only the bundle needs it
@@ -157,8 +252,8 @@ def _find(where: str | None) -> _Place:
 
 def _find_own() -> _Place:
     package = Path(__file__).resolve().parent
-    checkout = package.parent.parent
-    if package.parent.name == "src" and (checkout / "copier.yml").is_file():
+    checkout = _own_checkout()
+    if checkout is not None:
         return _Place(
             str(checkout), str(checkout), is_own=True, is_local=True, has_history=(checkout / ".git").exists()
         )
@@ -170,6 +265,13 @@ def _find_own() -> _Place:
             tip="install labrig again, or give the template with --template",
         )
     return _Place(str(bundle), canonical_url(), is_own=True)
+
+
+def _own_checkout() -> Path | None:
+    """The checkout that an editable install lies in."""
+    package = Path(__file__).resolve().parent
+    checkout = package.parent.parent
+    return checkout if package.parent.name == "src" and (checkout / "copier.yml").is_file() else None
 
 
 def _refuse_options(name: str, value: str) -> None:
@@ -249,13 +351,7 @@ class _Repository:
 
     def check_out(self, version: str | None) -> str:
         """Check out the version, and return its hash."""
-        commit = None
-        if version in {None, "HEAD"} and self.place.is_local and Path(self.place.location, ".git").exists():
-            commit = self._uncommitted()
-        if commit is None:
-            if version is None:
-                version = "HEAD" if self.place.is_own else self._newest_release()
-            commit = self._resolve(version)
+        commit = self.choose(version)
         try:
             self.git("checkout", "--quiet", "--force", "--detach", commit)
             if (self.root / ".gitmodules").is_file():
@@ -266,7 +362,31 @@ class _Repository:
             ) from None
         return commit
 
-    def _resolve(self, version: str) -> str:
+    def choose(self, version: str | None) -> str:
+        """The hash of the version, or of the one that is taken without any."""
+        commit = None
+        if version in {None, "HEAD"} and self.place.is_local and Path(self.place.location, ".git").exists():
+            commit = self._uncommitted()
+        if commit is None:
+            if version is None:
+                version = "HEAD" if self.place.is_own else self._newest_release()
+            commit = self.resolve(version)
+        return commit
+
+    def export(self, commit: str) -> Path:
+        """A folder of its own with the files of a commit."""
+        folder = self.root.parent / commit
+        try:
+            self.git("worktree", "add", "--quiet", "--force", "--detach", str(folder), commit)
+            if (folder / ".gitmodules").is_file():
+                self.git("submodule", "--quiet", "update", "--checkout", "--init", "--recursive", "--force", cwd=folder)
+        except _FailedError as error:
+            raise TemplateUnreachableError(
+                f"the template at {self.place.url} cannot be checked out", cause=error.reason
+            ) from None
+        return folder
+
+    def resolve(self, version: str) -> str:
         """The hash of a tag, a branch or a commit."""
         names = (version, f"refs/remotes/origin/{version}")
         found = self.git(
@@ -312,10 +432,11 @@ class _Repository:
         self.git("read-tree", "HEAD", cwd=tree, environment=here)
         self.git("add", "--all", ".", cwd=tree, environment=here)
         content = self.git("write-tree", cwd=tree, environment=here)
+        date = self.git("log", "-1", "--format=%cI", "HEAD")  # the same tree has the same hash, at any time
         author = {
             f"GIT_{role}_{field}": value
             for role in ("AUTHOR", "COMMITTER")
-            for field, value in (("NAME", "labrig"), ("EMAIL", "labrig@localhost"))
+            for field, value in (("NAME", "labrig"), ("EMAIL", "labrig@localhost"), ("DATE", date))
         }
         return self.git(
             "commit-tree", content, "-p", "HEAD", "-m", "Changes that are not committed", environment=author

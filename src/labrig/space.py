@@ -51,7 +51,7 @@ class Space:
     def __init__(self, template: Template, reader: Reader) -> None:
         self.template = template
         self.reader = reader
-        self.constants: dict[str, Any] = {"_copier_conf": {"answers_file": ANSWERS_FILE}}
+        self.constants: dict[str, Any] = {"_copier_conf": {"answers_file": ANSWERS_FILE, "vcs_ref_hash": None}}
         self.names = tuple(template.questions)
         self._position = {name: number for number, name in enumerate(self.names)}
         self._parsed: dict[tuple[str, str], Parsed] = {}
@@ -62,6 +62,7 @@ class Space:
         self._options: dict[str, dict[Point, tuple[int, ...]]] = {name: {} for name in self.names}
         self._usual: dict[str, dict[Point, int]] = {name: {} for name in self.names}
         self._points: dict[tuple[str, ...], tuple[Point, ...]] = {}
+        self._unneeded: dict[tuple[str, ...], list[list[int]]] = {}
         self._explaining = False
         if hidden := sorted(set(template.all_questions) & set(reader.environment.globals)):
             raise TemplateError(
@@ -156,11 +157,11 @@ class Space:
         earlier = list(itertools.takewhile(lambda other: other != question.name, self.template.all_questions))
         allowed = {*earlier, question.name, *CONSTANTS, *({"_folder_name"} if former else ())}
         for key, place in found.items():
+            later = key in self.template.all_questions
             # A question that was renamed takes over the answer to its former name: {{ former | default(...) }}.
-            if key not in allowed and not former:
-                later = ", which is asked later" if key in self.template.all_questions else ""
+            if key not in allowed and (later or not former):
                 raise TemplateError(
-                    f"{place} reads {key}{later}",
+                    f"{place} reads {key}{', which is asked later' if later else ''}",
                     cause=f"the question {question.name} may read the questions before it",
                 )
         return found
@@ -257,7 +258,13 @@ class Space:
         known = self._options[name]
         key = self._limit_getters[name](point)
         if key not in known:
-            known[key] = tuple(self._legal_options(self.template.questions[name], point))
+            try:
+                known[key] = tuple(self._legal_options(self.template.questions[name], point))
+            except TemplateError as error:
+                answers = self._words(self.axes_of(self.limits(name)) - {name}, point)
+                raise TemplateError(
+                    f"{self.place(name)}: {error.message}", cause=error.cause, tip=f"it shows with {answers}"
+                ) from error
         return known[key]
 
     def _legal_options(self, question: Question, point: Sequence[int]) -> Iterator[int]:
@@ -274,10 +281,8 @@ class Space:
             yield index
             taken += 1
         if not taken:
-            answers = self._words(self.axes_of(self.limits(question.name)) - {question.name}, point)
             raise TemplateError(
-                f"{self.place(question.name)}: the question {question.name} has no answer after {answers}",
-                cause="its validators refuse every choice",
+                f"the question {question.name} has no answer left", cause="its validators refuse every choice"
             )
 
     def points(self, axes: Iterable[str]) -> tuple[Point, ...]:
@@ -325,10 +330,8 @@ class Space:
     def _amount(self, names: Sequence[str], fixed: Point, once: Sequence[str]) -> int:
         """Counts question by question, and forgets an answer as soon as no later question is limited by it."""
         states: Counter[Point] = Counter([self.start])
-        for step, name in enumerate(names):
+        for name, forgotten in zip(names, self._forgotten(tuple(names)), strict=True):
             number = self._position[name]
-            needed = {axis for later in names[step + 1 :] for axis in self.axes_of(self.limits(later))}
-            forgotten = [self._position[axis] for axis in names[: step + 1] if axis not in needed]
             following: Counter[Point] = Counter()
             for state, amount in states.items():
                 options = [index for index in self.options(name, state) if fixed[number] in {OPEN, index}]
@@ -337,26 +340,42 @@ class Space:
             states = following
         return states.total()
 
+    def _forgotten(self, names: tuple[str, ...]) -> list[list[int]]:
+        """The positions of the answers that limit no later question, for each of these questions."""
+        if names not in self._unneeded:
+            limits = [self.axes_of(self.limits(name)) for name in names]
+            self._unneeded[names] = [
+                [self._position[axis] for axis in names[:step] if axis not in frozenset().union(*limits[step:])]
+                for step in range(1, len(names) + 1)
+            ]
+        return self._unneeded[names]
+
     def complete(self, point: Point | None = None, chance: random.Random | None = None) -> Point | None:
         """A legal combination of all answers that agrees with `point`: the usual answers, or random ones."""
         state = list(self.start if point is None else point)
-        return tuple(state) if self._complete(state, 0, chance) else None
+        return tuple(state) if self._complete(state, 0, chance) is None else None
 
-    def _complete(self, state: list[int], number: int, chance: random.Random | None) -> bool:
-        """Decides every open answer from `number` on; says whether that can be done."""
+    def _complete(self, state: list[int], number: int, chance: random.Random | None) -> frozenset[str] | None:
+        """Decides every open answer from `number` on. If that cannot be done: the questions that are in the way."""
         if number == len(state):
-            return True
+            return None
         name = self.names[number]
         options = self.options(name, state)
         if state[number] != OPEN:
-            return state[number] in options and self._complete(state, number + 1, chance)
+            fits = state[number] in options
+            return self._complete(state, number + 1, chance) if fits else self.axes_of(self.limits(name))
         first = int(chance.random() * len(options)) if chance else options.index(self.usual(name, state))
+        blamed = self.axes_of(self.limits(name))
         for index in (*options[first:], *options[:first]):
             state[number] = index
-            if self._complete(state, number + 1, chance):
-                return True
+            found = self._complete(state, number + 1, chance)
+            if found is None:
+                return None
+            blamed |= found
+            if name not in found:
+                break  # no other answer here would help
         state[number] = OPEN
-        return False
+        return blamed
 
     def usual(self, name: str, point: Sequence[int]) -> int:
         """The number of the value that a question suggests; of its first one where its suggestion has no number."""
@@ -368,10 +387,42 @@ class Space:
             known[key] = options[0]
             if options != (UNASKED,):
                 context = {**self.context(self._suggestion_reads(name), point), "_folder_name": FOLDER_NAME}
-                value = self.template.computed(question, context)
+                try:
+                    value = self.template.suggested(question, context)
+                except AnswerError:
+                    value = MISSING  # `look` reports it
                 values = self.domains[name]
                 known[key] = next((index for index in options if values[index] == value), options[0])
         return known[key]
+
+    def look(self, name: str) -> None:
+        """Compute a hidden value, and take what a question suggests, after all answers that it can come after.
+
+        Raises TemplateError where that fails, or where the question refuses what it suggests. The name of a folder is a
+        wish, and may be refused.
+        """
+        reads = self._suggestion_reads(name)
+        if name not in self.template.questions:
+            for point in self.points(self.axes_of([name])):
+                self.value(name, point)
+        elif "_folder_name" not in reads:
+            axes = self.axes_of(reads) - {name}
+            for point in self.points(axes):
+                try:
+                    self._take_suggestion(name, point)
+                except TemplateError as error:
+                    raise self.shown(error, axes, lambda other: self._take_suggestion(name, other), point) from error
+
+    def _take_suggestion(self, name: str, point: Point) -> None:
+        if self.options(name, point) == (UNASKED,):
+            return
+        question = self.template.questions[name]
+        try:
+            self.template.suggested(question, self.context(self._suggestion_reads(name), point))
+        except AnswerError as error:
+            raise TemplateError(
+                f"{self.place(name)}: the question {name} refuses its own default", cause=error.cause or error.message
+            ) from error
 
     # For people
 
@@ -418,7 +469,7 @@ class Space:
         return self.given(full) if full else self.answers(point)
 
     def _words(self, axes: Iterable[str], point: Sequence[int]) -> str:
-        return " ".join(f"{name}={self.value(name, point)}" for name in self.ordered(axes)) or "no other"
+        return " ".join(f"{name}={self.value(name, point)}" for name in self.ordered(axes)) or "any answers"
 
     @cached_property
     def total(self) -> int:

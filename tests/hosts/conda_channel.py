@@ -46,7 +46,7 @@ PYTORCH, PYTORCH_CUDA = "2.13.0", ("12.9", "13.0")
 CUDA_VERSIONS = ("12.6", "12.8", "12.9", "13.0", "13.1", "13.2")
 
 # Names on conda-forge, where they are not PyPI's in canonical form.
-CONDA_NAMES = {"torch": "pytorch"}
+CONDA_NAMES = {"matplotlib": "matplotlib-base", "torch": "pytorch"}
 
 
 class FixedPythonError(Exception):

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from .pytorch_index import pytorch_index
 from .standin import stand_in
 
 POETRY = ["poetry==2.5.1", "poetry-plugin-pypi-mirror==0.6.5"]
-JSON = "application/vnd.pypi.simple.v1+json"
+RELEASE = "https://pypi.org/pypi/pip/25.3/json"
 
 # What the environment in which the tests run would tell the tools about itself.
 OWN = re.compile(r"CONDA_PREFIX|POETRY_ACTIVE|PYTEST_.*|PYTHONDONTWRITEBYTECODE|PYTHONHOME|PYTHONPATH|VIRTUAL_ENV")
@@ -71,7 +72,10 @@ def tools() -> Iterator[Tools]:
             "POETRY_CACHE_DIR": str(cached / "poetry"),
             "CONDA_PKGS_DIRS": str(cached / "conda"),
         }
-        settings = {"PATH": os.pathsep.join([folder, *path]), "UV_PYTHON_DOWNLOADS": "never"}
+        settings = {
+            "PATH": os.pathsep.join([folder, *path]),
+            "UV_PYTHON_DOWNLOADS": "never",
+        }
         yield Tools({**inherited, **hosts.environment, **caches, **settings, **poetry_settings()})
 
 
@@ -90,10 +94,10 @@ def write_commands(folder: Path) -> None:
 
 
 def poetry_settings() -> dict[str, str]:
-    """Where Poetry finds PyPI's packages: it needs the JSON API, which some mirrors of PyPI lack."""
-    request = urllib.request.Request("https://pypi.org/simple/pip/", headers={"Accept": JSON})
-    with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 (https, two lines up)
-        if response.headers.get_content_type() == JSON:
-            return {}
-    index = pip_setting("index-url") or ["https://pypi.org/simple/"]
-    return {"POETRY_PYPI_MIRROR_URL": index[0]}
+    """Where Poetry finds PyPI's packages: it asks for one release of a package as JSON, which mirrors of PyPI lack."""
+    try:
+        urllib.request.urlopen(RELEASE, timeout=60).close()
+    except urllib.error.HTTPError:
+        index = pip_setting("index-url") or ["https://pypi.org/simple/"]
+        return {"POETRY_PYPI_MIRROR_URL": index[0]}
+    return {}

@@ -1,28 +1,35 @@
-"""Train and evaluate:
+"""Train, evaluate and try out:
 
     python -m PACKAGE train [RUN] [--optim.lr 3e-4 ...]    train a named run (baseline unless given), or resume it
-    python -m PACKAGE evaluate runs/NAME                   evaluate the newest checkpoint of a run
+    python -m PACKAGE evaluate runs/NAME [--best]          evaluate the newest checkpoint of a run, or the best one
+    python -m PACKAGE sample runs/NAME [--prompt ...]      let the best checkpoint of a run go on from a prompt
+    python -m PACKAGE compare runs/NAME ... [--plot FILE]  hold runs against each other: a table, and their curves
+    python -m PACKAGE benchmark [RUN] [...]                time the steps of a named run
+    python -m PACKAGE spawn N train ...                    train or benchmark in N processes here, one per device
+    python -m PACKAGE launch [OPTIONS] -- [RUN] [...]      freeze the code, then train; or a whole sweep
+    python -m PACKAGE launch status|logs|stop|retry NAME   look after what was launched
 
-`train [RUN] --help` lists the fields that can be changed.
+`train [RUN] --help`, `evaluate --help`, `sample --help` and `compare --help` list what can be changed.
 """
 
+import contextlib
+import dataclasses
 import difflib
+import io
+import itertools
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
-
-import tyro
+from typing import Any, NoReturn
 
 from . import configs
-from .config import Config
-from .run import RunError, format_row
+from .config import CompareConfig, Config, EvaluateConfig, flatten
+from .run import RunError, format_row, is_stopped_for_good, load_config
+from .stop import STOPPED_EXIT_CODE, signals_held
 
 PROGRAM = f"python -m {__package__}"
-
-STOPPED_EXIT_CODE = 75
-"""Saved on request before the end: start me again. (EX_TEMPFAIL of sysexits.h; launchers requeue on it.)"""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -33,10 +40,20 @@ def main(arguments: Sequence[str]) -> None:
     try:
         match arguments:
             case ["train", *rest]:
-                train(parse(rest))
-            case ["evaluate", folder] if not folder.startswith("-"):
-                evaluate(Path(folder))
-            case ["-h" | "--help"] | ["evaluate", "-h" | "--help"]:
+                train(named_run(rest))
+            case ["evaluate", folder, *flags]:
+                evaluate(folder, flags)
+            case ["sample", folder, *flags]:
+                sample(folder, flags)
+            case ["compare", *rest]:
+                compare(rest)
+            case ["benchmark", *rest]:
+                benchmark(named_run(rest, "benchmark"))
+            case ["spawn", count, ("train" | "benchmark") as command, *rest] if count.isdecimal() and int(count) > 0:
+                spawn(int(count), command, rest)
+            case ["launch", *rest]:
+                launch(rest)
+            case ["-h" | "--help"]:
                 print(usage())
             case _:
                 refuse(f"no such command: {' '.join(arguments) or '(none)'}\n\n{usage()}")
@@ -46,7 +63,7 @@ def main(arguments: Sequence[str]) -> None:
         sys.exit("stopped; the same command resumes from the newest checkpoint")
 
 
-def parse(arguments: Sequence[str]) -> Config:
+def named_run(arguments: Sequence[str], command: str = "train") -> Config:
     """The named run that `arguments` begin with, or else the baseline, changed by the flags that follow."""
     named = bool(arguments) and not arguments[0].startswith("-")
     name, flags = (arguments[0], arguments[1:]) if named else ("baseline", arguments)
@@ -54,23 +71,104 @@ def parse(arguments: Sequence[str]) -> Config:
         close = difflib.get_close_matches(name, configs.names(), n=1)
         meant = f"did you mean {close[0]}?" if close else f"there are {', '.join(configs.names())}"
         refuse(f"there is no run named {name}; {meant}")
-    default = configs.load(name)
-    return tyro.cli(
-        Config, default=default, args=flags, prog=f"{PROGRAM} train {name}", description=configs.expectation(name)
-    )
+    config: Config = parse(flags, configs.load(name), f"{command} {name}", configs.expectation(name))
+    return config
+
+
+def parse(flags: Sequence[str], default: Any, command: str, description: str) -> Any:
+    """The dataclass `default` with the fields changed that `flags` name. A mistake ends the program, in a sentence."""
+    import tyro  # only here: the usage is there without it
+
+    said = io.StringIO()  # tyro draws a frame around its errors
+    try:
+        with contextlib.redirect_stderr(said):
+            found, unknown = tyro.cli(
+                type(default),
+                default=default,
+                args=flags,
+                prog=f"{PROGRAM} {command}",
+                description=description,
+                return_unknown_args=True,
+            )
+    except SystemExit as stopped:
+        if not stopped.code:
+            raise  # --help
+        _, sentence, *_ = re.split("[─-]{4,}", said.getvalue())  # between a title and a hint at --help
+        refuse(re.sub(r"^Error parsing (\w+: )?", "", " ".join(sentence.strip("╮│╰ \n").replace("│", " ").split())))
+    if unknown:
+        flag, names = unknown[0].partition("=")[0], flatten(dataclasses.asdict(default))
+        flags = [f"--{name.replace('_', '-')}" for name in names]
+        close = difflib.get_close_matches(flag.replace("_", "-"), flags, n=1)
+        refuse(f"there is no {flag}; {f'did you mean {close[0]}?' if close else f'see {PROGRAM} {command} --help'}")
+    return found
 
 
 def train(config: Config) -> None:
-    from .train import train  # imports the framework
+    with signals_held():  # first: the import of the framework starts threads
+        from .train import train
 
-    if train(config, Path("runs")) is None:
+        metrics = train(config, Path("runs"))
+    if metrics is None and not is_stopped_for_good(Path("runs") / config.name):
         sys.exit(STOPPED_EXIT_CODE)
 
 
-def evaluate(path: Path) -> None:
+def evaluate(folder: str, flags: Sequence[str]) -> None:
+    path, asked = existing_run("evaluate", folder, flags, EvaluateConfig(), "Measure a run on the test split.")
+
     from .evaluate import evaluate_run  # imports the framework
 
-    print(format_row(evaluate_run(path)))
+    print(format_row(evaluate_run(path, best=asked.best)))
+
+
+def sample(folder: str, flags: Sequence[str]) -> None:
+    from .data import SAMPLE
+
+    path, asked = existing_run("sample", folder, flags, SAMPLE, "Let the best checkpoint of a run go on from a prompt.")
+
+    from .sample import sample_run  # imports the framework
+
+    print(sample_run(path, asked))
+
+
+def compare(arguments: Sequence[str]) -> None:
+    from .compare import compare_runs
+
+    folders = list(itertools.takewhile(lambda argument: not argument.startswith("-"), arguments))
+    asked = parse(arguments[len(folders) :], CompareConfig(), "compare runs/NAME ...", "Hold runs against each other.")
+    print(compare_runs([Path(folder) for folder in folders], asked))
+
+
+def benchmark(config: Config) -> None:
+    with signals_held():
+        from .benchmark import benchmark  # imports the framework
+
+        figures = benchmark(config)
+    if figures:
+        print(format_row(figures))
+
+
+def existing_run(command: str, folder: str, flags: Sequence[str], default: Any, description: str) -> tuple[Path, Any]:
+    """The folder of a run and what is asked of it."""
+    if folder.startswith("-"):  # a flag, such as --help, in place of the folder
+        flags = [folder, *flags]
+    asked = parse(flags, default, f"{command} runs/NAME", description)
+    load_config(Path(folder))  # raises RunError if it is none
+    return Path(folder), asked
+
+
+def spawn(count: int, command: str, arguments: Sequence[str]) -> None:
+    from .processes import run
+
+    named_run(arguments, command)
+    if code := run([sys.executable, "-m", str(__package__), command, *arguments], count):
+        sys.exit(code)
+
+
+def launch(arguments: Sequence[str]) -> None:
+    from .launch import launch
+
+    if code := launch(arguments, named_run, parse):
+        sys.exit(code)
 
 
 def usage() -> str:

@@ -3,35 +3,35 @@
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from . import checkpoint, parallel
-from .data import Split
-from .model import Transformer
+from .data import Split, scores
+from .model import loss_of, make_model
 from .parallel import Devices
-from .run import RunError, load_config
+from .run import load_config
 
 
 @torch.no_grad()
 def evaluate(model: nn.Module, split: Split, devices: Devices) -> dict[str, float]:
-    """Mean loss in nats, and accuracy from 0 to 1, in one batch; every process computes the same."""
-    inputs, labels = devices.put(split.pairs)
+    """The mean loss and accuracy as data.py names them; every process computes the same."""
     model.eval()
-    logits = model(inputs)
+    sums, batches = torch.zeros(2, dtype=torch.float64), 0
+    for batch in split.whole():
+        inputs, labels = devices.put(batch)
+        logits = model(inputs, last=labels.shape[1])
+        accuracy = (logits.argmax(-1) == labels).float().mean()
+        sums += torch.stack([loss_of(logits, labels), accuracy]).cpu()
+        batches += 1
     model.train()
-    return {
-        "test_loss": F.cross_entropy(logits, labels).item(),
-        "test_accuracy": (logits.argmax(-1) == labels).float().mean().item(),
-    }
+    loss, accuracy = (sums / batches).tolist()
+    return scores(loss, accuracy)
 
 
-def evaluate_run(path: Path) -> dict[str, float]:
-    """Evaluate the newest checkpoint of the run in the folder `path`."""
+def evaluate_run(path: Path, *, best: bool) -> dict[str, float]:
+    """Evaluate the newest checkpoint of the run in the folder `path`, or its best one."""
     config = load_config(path)
     devices = parallel.start()
-    model = Transformer(config.model, classes=config.data.modulus).to(devices.device)
-    step = checkpoint.restore(path / "checkpoints", model)
-    if step == 0:
-        raise RunError(f"{path} has no checkpoint yet")
+    model = make_model(config).to(devices.device)
+    step = checkpoint.load(path, model, best=best)
     return {"step": step, **evaluate(model, Split.load(config.data, "test", config.seed), devices)}

@@ -1,13 +1,14 @@
-"""A transformer over the two terms of a sum.
+"""A decoder-only transformer: what follows each token, given the tokens before it.
 
-Axes, as the suffix of a name spells them: B batch, T tokens (2), D width, H heads, K width of a head, P classes.
+Axes, as the suffix of a name spells them: B batch, T tokens, S the last of them, D width, H heads, K width of a head,
+P tokens to choose from.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .config import ModelConfig
+from .config import Config, ModelConfig
 
 
 class Attention(nn.Module):
@@ -19,7 +20,7 @@ class Attention(nn.Module):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         q_BHTK, k_BHTK, v_BHTK = self.qkv(x_BTD).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        y_BHTK = F.scaled_dot_product_attention(q_BHTK, k_BHTK, v_BHTK)
+        y_BHTK = F.scaled_dot_product_attention(q_BHTK, k_BHTK, v_BHTK, is_causal=True)
         return self.out(y_BHTK.transpose(1, 2).flatten(-2))
 
 
@@ -37,17 +38,31 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    def __init__(self, config: ModelConfig, classes: int) -> None:
+    def __init__(self, config: ModelConfig, vocabulary: int, context: int) -> None:
         super().__init__()
-        self.embed = nn.Embedding(classes, config.width)
-        self.position = nn.Parameter(0.02 * torch.randn(2, config.width))
+        self.dtype = getattr(torch, config.precision)
+        self.embed = nn.Embedding(vocabulary, config.width)
+        self.position = nn.Parameter(0.02 * torch.randn(context, config.width))
         self.blocks = nn.Sequential(*(Block(config.width, config.heads) for _ in range(config.depth)))
         self.norm = nn.RMSNorm(config.width)
-        self.head = nn.Linear(config.width, classes, bias=False)
-        nn.init.zeros_(self.head.weight)  # the first loss is then exactly log(classes)
+        self.head = nn.Linear(config.width, vocabulary, bias=False)
+        nn.init.zeros_(self.head.weight)  # the first loss is then exactly log(vocabulary)
 
-    def forward(self, tokens_BT: Tensor) -> Tensor:
-        """Logits float[B, P] of the sum of the tokens int[B, T], each in [0, P)."""
-        x_BTD = self.embed(tokens_BT) + self.position
-        x_BTD = self.blocks(x_BTD)
-        return self.head(self.norm(x_BTD[:, -1]))
+    def forward(self, tokens_BT: Tensor, last: int) -> Tensor:
+        """Logits float[B, S, P] of what follows each of the `last` tokens of int[B, T], each in [0, P)."""
+        with torch.autocast(tokens_BT.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            x_BTD = self.embed(tokens_BT) + self.position[: tokens_BT.shape[1]]
+            x_BTD = self.blocks(x_BTD)
+            logits_BSP = self.head(self.norm(x_BTD[:, -last:]))
+        return logits_BSP.float()
+
+
+def make_model(config: Config) -> Transformer:
+    """The model of a run before its first step: the seed decides the weights."""
+    torch.manual_seed(config.seed)
+    return Transformer(config.model, config.data.vocabulary, config.data.context)
+
+
+def loss_of(logits_BSP: Tensor, labels_BS: Tensor) -> Tensor:
+    """Mean cross-entropy in nats of the tokens that follow."""
+    return F.cross_entropy(logits_BSP.flatten(0, 1), labels_BS.flatten())

@@ -1,0 +1,186 @@
+"""What the checks of a generated repository read, and how many combinations of answers read the same."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate
+
+from proof import Proof
+
+from labrig.factors import File
+from labrig.space import Point
+
+TASKS = ("lint", "types", "test")
+CODE = ("src/", "tests/", "launch/")
+# By no task: they depend on more answers, and tests here run them.
+UNREAD = ("launch/modal/", "launch/skypilot/", "launch/tpu/")
+PYTHON = (".py", "/py.typed")
+MANIFEST = "pyproject.toml"
+# Whose tables in pyproject.toml are whose. One of an unknown tool is taken for the type checker's.
+TABLES = {"tool.ruff": "lint", "tool.pytest": "test", "tool.poe": "", "tool.poetry": "", "tool.uv": ""}
+HEADER = re.compile(r"\[+([^\[\]]+)\]")
+
+
+@dataclass(frozen=True)
+class Case:
+    """All that one task reads in some combinations of answers."""
+
+    task: str
+    answers: Mapping[str, object]  # that all of these combinations share
+    files: Mapping[str, bytes]  # by path
+    combinations: int  # how many read exactly this
+
+    @property
+    def name(self) -> str:
+        """The answers in short."""
+        words = [
+            "+".join(map(str, answer)) if isinstance(answer, list) else str(answer) for answer in self.answers.values()
+        ]
+        return "-".join(filter(None, words))
+
+    @property
+    def commands(self) -> list[str]:
+        """What the task runs; nothing where the repository has no such task."""
+        tasks = tomllib.loads(self.files[MANIFEST].decode())["tool"]["poe"]["tasks"]
+        task = tasks.get(self.task, {"sequence": []})
+        return [step["cmd"] for step in task.get("sequence", [task])]
+
+
+class Cases:
+    """The cases of every task. A text that a person types counts once: the checks of single files try the others."""
+
+    def __init__(self, proof: Proof) -> None:
+        self.proof = proof
+        self.space = proof.space
+        self._contents: dict[tuple[str, Point], bytes] = {}
+        self._manifests: dict[tuple[str, bytes], bytes] = {}
+
+    def of(self, task: str) -> list[Case]:
+        """Every case of a task, in the order of the questions."""
+        axes = [name for name in self._axes[task] if not self.space.is_text(name)]
+        found: dict[frozenset[tuple[str, bytes]], Case] = {}
+        for point in self.space.points(axes):
+            full = self.space.complete(self.with_all(point))
+            assert full is not None
+            files = self.files(task, full)
+            answers = self.space.answers(self.with_all(point))
+            key = frozenset(files.items())
+            known = found.setdefault(key, Case(task, answers, files, 0))
+            alike = {name: value for name, value in known.answers.items() if answers.get(name) == value}
+            count = known.combinations + self.space.count(point)
+            found[key] = replace(known, answers=alike, combinations=count)
+        return list(found.values())
+
+    def with_all(self, point: Point) -> Point:
+        """The point with all that could be chosen where it has some of many: the files of some are among them.
+
+        What a question of many turns on adds files and changes none (test_launchers.py holds that of `launchers`).
+        """
+        questions = self.space.template.questions
+        last = [len(self.space.domains[name]) - 1 if questions[name].many else 0 for name in self.space.names]
+        return tuple(end if index > 0 and end else index for index, end in zip(point, last, strict=True))
+
+    def files(self, task: str, point: Point) -> dict[str, bytes]:
+        """What a task reads in one combination: the code, and its own lines of pyproject.toml."""
+        found = {}
+        for file, key in self._sources:
+            path = file.path(point)
+            if path == MANIFEST:
+                found[path] = self._settings(task, file.content(point))
+            elif path is not None and is_code(path, task):
+                place = file.name, key(point)
+                if place not in self._contents:  # the same bytes again are not hashed again
+                    self._contents[place] = file.content(point)
+                found[path] = self._contents[place]
+        return found
+
+    def _settings(self, task: str, manifest: bytes) -> bytes:
+        if (task, manifest) not in self._manifests:
+            lines = [line for owner, _, line in settings(manifest.decode()) if owner in {task, ""}]
+            self._manifests[task, manifest] = "".join(lines).encode()
+        return self._manifests[task, manifest]
+
+    @cached_property
+    def _sources(self) -> list[tuple[File, Callable[[Point], Point]]]:
+        """The files of the template that tasks read, each with what takes the answers that it depends on from all."""
+        files = [file for file in self.proof.factors.files if any(map(is_read, file.paths()))]
+        return [(file, self.space.getter(file.axes)) for file in files]
+
+    @cached_property
+    def _axes(self) -> dict[str, set[str]]:
+        """The questions that decide what each task reads."""
+        found = {
+            task: {
+                axis
+                for file in self.proof.factors.files
+                if any(is_code(path, task) for path in file.paths())
+                for axis in file.axes
+            }
+            for task in TASKS
+        }
+        for file in self.proof.factors.files:
+            if MANIFEST in file.paths():
+                for owner, axes in self._owned(file):
+                    for task in [owner] if owner else TASKS:
+                        found[task] |= {*axes}
+        return found
+
+    def _owned(self, file: File) -> set[tuple[str, tuple[str, ...]]]:
+        """The tasks, and what the parts of pyproject.toml depend on in which their lines stand.
+
+        The files that are looked at show every two texts together: the header of a table, and what can stand under it.
+        """
+        found = set()
+        for point in self.proof.combinations(file):
+            ends = [*accumulate(len(part.text(point)) for part in file.parts)]
+            for owner, start, line in settings(file.content(point).decode()):
+                first, last = bisect_right(ends, start), bisect_right(ends, start + len(line) - 1)
+                found |= {(owner, number) for number in range(first, last + 1)}
+        return {(owner, file.parts[number].axes) for owner, number in found}
+
+
+def is_code(path: str, task: str) -> bool:
+    """Whether a task reads this file: of the scripts beside the Python, only the tests know."""
+    return path.startswith(CODE) and not path.startswith(UNREAD) and (task == "test" or path.endswith(PYTHON))
+
+
+def is_read(path: str) -> bool:
+    """Whether a task reads this file, as code or for its settings."""
+    return path == MANIFEST or is_code(path, "test")
+
+
+def settings(manifest: str) -> Iterator[tuple[str, int, str]]:
+    """The lines of pyproject.toml that tasks read: whose, "" for everybody's, where they start, and what they say."""
+    table = ""
+    start = 0
+    for line in manifest.splitlines(keepends=True):
+        header = HEADER.match(line)
+        table = header[1] if header else table
+        owner = _owner(table, line)
+        if owner is not None and line.strip():
+            yield owner, start, line
+        start += len(line)
+
+
+def _owner(table: str, line: str) -> str | None:
+    if table == "project":
+        return "" if line.startswith(("[", "name =", "version =", "requires-python =")) else None
+    if table == "tool.poe.tasks":
+        name = line.partition(" ")[0]
+        return "" if line.startswith("[") else name if name in TASKS else None
+    tool = ".".join(table.split(".")[:2])
+    return (TABLES.get(tool, "types") or None) if tool.startswith("tool.") else None
+
+
+def digest(files: Mapping[str, bytes]) -> str:
+    """The hash of files and their paths."""
+    found = hashlib.sha256()
+    for path, content in sorted(files.items()):
+        found.update(f"{path} {len(content)}\n".encode() + content)
+    return found.hexdigest()
