@@ -8,7 +8,7 @@ from typing import Any
 
 import questionary
 
-from .errors import AnswerError, ForbiddenChoiceError
+from .errors import AnswerError, ForbiddenChoiceError, UnaskedQuestionError
 from .presets import Preset
 from .questionnaire import Given, Questionnaire, to_text
 from .questions import Question
@@ -104,7 +104,7 @@ class Interview:
         return check
 
     def _resolve(self) -> Answers:
-        """All answers; an answer that an earlier one has made impossible is asked for again."""
+        """All answers; an answer that an earlier one has made impossible is asked for again, or forgotten."""
         while True:
             try:
                 return self.questionnaire.resolve()
@@ -112,6 +112,9 @@ class Interview:
                 self.report.say(f"{error.message}: {error.cause}")
                 del self.given.answers[error.question]
                 self._ask(error.question)
+            except UnaskedQuestionError as error:
+                self.report.say(error.message)
+                del self.given.answers[error.question]
 
     def _review(self, label: Callable[[Answers], str]) -> Answers:
         """Show every answer; any of them can be changed. `label` is what ends the review."""
