@@ -8,7 +8,7 @@ from typing import Any
 
 import questionary
 
-from .errors import AnswerError, ForbiddenChoiceError, UnaskedQuestionError
+from .errors import AnswerError, ForbiddenChoiceError
 from .presets import Preset
 from .questionnaire import Given, Questionnaire, to_text
 from .questions import Question
@@ -36,7 +36,7 @@ class Interview:
         """Ask what is open, then review; the answers that the user wants created."""
         each = advanced or not self.presets
         for name in self.template.questions:
-            if name in self.given.answers or name == PROJECT or not (advanced or self._is_asked(name)):
+            if name in self.given.answers or name == PROJECT or not self._is_asked(name, advanced=advanced):
                 continue
             question = self.template.questions[name]
             if question.choices and not each:
@@ -52,8 +52,11 @@ class Interview:
             self._ask(name)
         return self._review(lambda _: "Go on with these answers")
 
-    def _is_asked(self, name: str) -> bool:
-        return self.template.questions[name].ask is not False
+    def _is_asked(self, name: str, *, advanced: bool) -> bool:
+        """Whether the template would ask; of what it never asks, an advanced user is asked, too."""
+        if self.template.questions[name].ask is False:
+            return advanced
+        return self.questionnaire.offer(name).asked
 
     def _ask_start(self) -> str:
         """Whether to take the recommended answers, a preset's, or to choose each."""
@@ -104,17 +107,15 @@ class Interview:
         return check
 
     def _resolve(self) -> Answers:
-        """All answers; an answer that an earlier one has made impossible is asked for again, or forgotten."""
+        """All answers; an answer that an earlier one has made impossible is asked for again."""
         while True:
             try:
                 return self.questionnaire.resolve()
             except ForbiddenChoiceError as error:
                 self.report.say(f"{error.message}: {error.cause}")
                 del self.given.answers[error.question]
-                self._ask(error.question)
-            except UnaskedQuestionError as error:
-                self.report.say(error.message)
-                del self.given.answers[error.question]
+                if self._is_asked(error.question, advanced=True):
+                    self._ask(error.question)
 
     def _review(self, label: Callable[[Answers], str]) -> Answers:
         """Show every answer; any of them can be changed. `label` is what ends the review."""
