@@ -903,7 +903,6 @@ def test_a_full_disk_leaves_no_half_of_a_branch(adopter: Workshop, limit: int) -
         preexec_fn=small_files,
     )
     assert "Traceback" not in done.stderr
-    Path(f"/tmp/dbg-{limit}").write_text(repr((done.returncode, done.stderr, done.stdout)))
     assert adopter.state() == before
     if limit < 100_000:  # for which the longest file is too long
         assert done.returncode == 1, done.stderr

@@ -74,8 +74,7 @@ def test_a_hook_stops_a_commit_of_what_does_not_belong(
     git = ["git", "-c", "init.defaultBranch=main", "-C", str(tmp_path)]
     run([*git, "init", "--quiet"], tmp_path)
     run([*git, "add", "."], tmp_path)
-    command = uvx(tool, tool, "run")
-    command[1:1] = ["--with", "ruff==0.17.5"]
+    command = uvx(tool, tool, "run", beside="ruff==0.17.5")
     run(command, tmp_path)
     (tmp_path / name).write_text(content)
     run([*git, "add", "."], tmp_path)

@@ -159,12 +159,14 @@ def taken(tool: str, contents: Iterable[Content]) -> list[Content]:
 # Running a program over a folder
 
 
-def uvx(package: str, command: str, *arguments: str | Path) -> list[str]:
+def uvx(package: str, command: str, *arguments: str | Path, beside: str = "") -> list[str]:
+    """A command of a package, in an environment with that package and, where asked, another one beside it."""
     return [
         find_uv_bin(),
         "tool",
         "run",
         "--quiet",
+        *(["--with", beside] if beside else []),
         "--from",
         f"{package}=={VERSIONS[package]}",
         command,
@@ -556,8 +558,8 @@ for path in sorted(Path().glob("*/launch/kubernetes/*.yaml")):
         except ValidationError as error:
             print(f"{path}: {'.'.join(map(str, error.path))}: {error.message}")
 """
-    command = uvx("kubernetes-validate", "python", "-")
-    yield from by_number(contents, output([*command[:2], "--with", JOBSET_TYPES, *command[2:]], folder, given=program))
+    command = uvx("kubernetes-validate", "python", "-", beside=JOBSET_TYPES)
+    yield from by_number(contents, output(command, folder, given=program))
 
 
 def skypilot(contents: Sequence[Content], folder: Path) -> Iterator[tuple[Content, str]]:
