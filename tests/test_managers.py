@@ -1,5 +1,6 @@
 """A new repository is locked, installed, checked and trained by its own README and CI, with the real tools."""
 
+import json
 import os
 import re
 import shutil
@@ -134,10 +135,25 @@ def passes_its_own_ci_and_trains(repository: Repository) -> None:
     for step in repository.ci["steps"]:
         if "run" in step and not PROVIDED.match(step["run"]):
             repository.run(step["run"])
+    if repository.answers["package_manager"] != "conda":  # whose program may not be here
+        repository.tools.run(task_of_the_editor("lint", repository.folder), repository.folder, without(repository))
     repository.follow(f"{repository.answers['run']}python -m demo train debug")
     assert (repository.folder / "runs" / "debug" / "metrics.jsonl").stat().st_size > 0
     untracked = repository.run("git status --porcelain --untracked-files=all").splitlines()
     assert all(line.startswith("?? ") and line.endswith(".lock") for line in untracked), untracked
+
+
+def task_of_the_editor(label: str, folder: Path) -> str:
+    """The command of a task of Visual Studio Code."""
+    tasks = json.loads((folder / ".vscode/tasks.json").read_text(encoding="utf-8"))["tasks"]
+    (command,) = [task["command"] for task in tasks if task["label"] == label]
+    return str(command)
+
+
+def without(repository: Repository) -> dict[str, str]:
+    """The environment of an editor's shell, in which nobody has activated anything."""
+    environment = {**repository.environment, "PATH": repository.tools.environment["PATH"]}
+    return {name: value for name, value in environment.items() if name != "VIRTUAL_ENV"}
 
 
 @pytest.mark.complete
