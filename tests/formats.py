@@ -85,7 +85,6 @@ OWN_SCHEMAS: dict[str, dict[str, Any]] = {
                     "additionalProperties": False,
                     "properties": {
                         "label": TEXT,
-                        "detail": TEXT,
                         "type": {"const": "shell"},
                         "command": TEXT,
                         "group": {
