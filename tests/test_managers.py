@@ -1,5 +1,6 @@
 """A new repository is locked, installed, checked and trained by its own README and CI, with the real tools."""
 
+import json
 import os
 import re
 import shutil
@@ -134,10 +135,42 @@ def passes_its_own_ci_and_trains(repository: Repository) -> None:
     for step in repository.ci["steps"]:
         if "run" in step and not PROVIDED.match(step["run"]):
             repository.run(step["run"])
-    repository.follow(f"{repository.answers['run']}python -m demo train debug")
-    assert (repository.folder / "runs" / "debug" / "metrics.jsonl").stat().st_size > 0
+    if repository.answers["package_manager"] != "conda":  # whose program may not be here
+        repository.tools.run(task_of_the_editor("lint", repository.folder), repository.folder, without(repository))
+    does_what_its_tasks_say(repository)
     untracked = repository.run("git status --porcelain --untracked-files=all").splitlines()
     assert all(line.startswith("?? ") and line.endswith(".lock") for line in untracked), untracked
+
+
+def does_what_its_tasks_say(repository: Repository) -> None:
+    """Each task of the README that CI and the lock have not run."""
+    folder, poe = repository.folder, f"{repository.answers['run']}poe"
+    assert repository.run(f"{poe} --dry-run check").count("=>") == 4  # Ruff twice, types, tests
+    repository.follow(f"{poe} format")
+    repository.follow(f"{poe} smoke")
+    assert not [*folder.glob("runs/*/config.json")]
+    repository.run(f"{poe} train debug --name short --optim.steps 3")
+    repository.follow(f"{poe} sweep")
+    trained = sorted(path.parent.name for path in folder.glob("runs/*/result.json"))
+    assert trained == ["debug-seed=0", "debug-seed=1", "short"]
+    before = {str(path.relative_to(folder)) for path in folder.rglob("*")}
+    repository.follow(f"{poe} clean")
+    removed = before - {str(path.relative_to(folder)) for path in folder.rglob("*")}
+    assert {".pytest_cache", ".ruff_cache", "src/demo/__pycache__", "tests/__pycache__"} <= removed
+    assert all(re.match(r"\.\w+_cache|(src|tests)/(.*/)?__pycache__", path) for path in removed), removed
+
+
+def task_of_the_editor(label: str, folder: Path) -> str:
+    """The command of a task of Visual Studio Code."""
+    tasks = json.loads((folder / ".vscode/tasks.json").read_text(encoding="utf-8"))["tasks"]
+    (command,) = [task["command"] for task in tasks if task["label"] == label]
+    return str(command)
+
+
+def without(repository: Repository) -> dict[str, str]:
+    """The environment of an editor's shell, in which nobody has activated anything."""
+    environment = {**repository.environment, "PATH": repository.tools.environment["PATH"]}
+    return {name: value for name, value in environment.items() if name != "VIRTUAL_ENV"}
 
 
 @pytest.mark.complete

@@ -74,8 +74,7 @@ def test_a_hook_stops_a_commit_of_what_does_not_belong(
     git = ["git", "-c", "init.defaultBranch=main", "-C", str(tmp_path)]
     run([*git, "init", "--quiet"], tmp_path)
     run([*git, "add", "."], tmp_path)
-    command = uvx(tool, tool, "run")
-    command[1:1] = ["--with", "ruff==0.17.5"]
+    command = uvx(tool, tool, "run", beside="ruff==0.17.5")
     run(command, tmp_path)
     (tmp_path / name).write_text(content)
     run([*git, "add", "."], tmp_path)
@@ -94,7 +93,7 @@ def test_the_editor_is_given_the_chosen_type_checker_and_no_other(editor: str, c
     recommended = set(json.loads(generated[".vscode/extensions.json"])["recommendations"])
     pyright = {"vscode": "ms-python.vscode-pylance", "cursor": "anysphere.cursorpyright"}[editor]
     expected = {"pyright": {pyright}, "mypy": {"ms-python.mypy-type-checker"}, "none": set[str]()}[checker]
-    assert recommended == {"charliermarsh.ruff", "ms-python.python"} | expected
+    assert recommended == {"charliermarsh.ruff", "ms-python.debugpy", "ms-python.python"} | expected
     settings = json.loads(generated[".vscode/settings.json"])
     off = [name for name, value in settings.items() if name.endswith(".typeCheckingMode") and value == "off"]
     assert bool(off) == (checker != "pyright")

