@@ -179,7 +179,8 @@ def test_each_answer_can_be_chosen_and_changed_again_before_anything_is_written(
 def test_flags_are_not_asked_again_and_locked_answers_cannot_be_chosen(folder: Path, start: Start) -> None:
     (folder / "lab.toml").write_text('locked = ["license"]\n[answers]\nlicense = "none"\n', encoding="utf-8")
     flags = ["--description", "x", "--framework", "jax", "--library", "nnx", "--example", "text"]
-    flags += ["--package-manager", "uv", "--accelerator", "cpu", "--python", "3.12", "--ci", "none", "--launchers", "ray"]
+    flags += ["--package-manager", "uv", "--accelerator", "cpu", "--python", "3.12"]
+    flags += ["--ci", "none", "--launchers", "ray"]
     terminal = start("new", "demo", "--preset", "lab.toml", *flags)
     terminal.expect("Which type checker?")
     terminal.press(ENTER)
