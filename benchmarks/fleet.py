@@ -2,8 +2,8 @@
 
     uv run python benchmarks/fleet.py [--repositories 1000] [--compared 30] [--jobs 2]
 
-Every repository has a name, and so answers, of its own. The loop and the trial are of the same repositories: first each
-is checked out and updated by a `copier update`, then one `labrig fleet simulate` tries the same on their bare originals.
+Every repository has a name, and so answers, of its own. The loop and the trial are of the same repositories: each is
+cloned and updated by a `copier update`, then one `labrig fleet simulate` tries the same on their bare originals.
 Memory is the most that one process of labrig had.
 """
 
