@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fleets import KINDS, Fleet
-from workshop import Run, Workshop, git
+from repositories import ROOT
+from workshop import Run, Workshop, git, put
 from workshop import workshop as workshop  # noqa: PLC0414 - a fixture
 
 from labrig.cli import main
 from labrig.fleet.page import render
+from labrig.render import ANSWERS_FILE
 
 SIZES = [len(KINDS), pytest.param(12 * len(KINDS), marks=pytest.mark.complete)]
 
@@ -93,6 +98,28 @@ def test_a_candidate_that_writes_an_invalid_file_is_found_before_it_is_tagged(fl
     )
 
 
+def test_a_change_of_the_policy_is_tried_before_it_is_accepted(fleet: Fleet) -> None:
+    policy = fleet.workshop.folder / "policy"
+    text = 'locked = ["ci"]\n[defaults]\nci = "github"\n[forbidden]\nsize = ["large"]\n'
+    put(policy, {"policy.toml": text, "template/OWNERS.txt": "acme\n"})
+    git(policy, "init", "--quiet")
+    git(policy, "add", "--all")
+    git(policy, "commit", "--quiet", "--message", "Policy")
+    kinds = ("untouched", "worked-on", "old", "gitlab")
+    words = [word for kind in kinds for word in ("--include", f"{kind}-0*")]
+    tried = run(fleet, "simulate", str(fleet.list), "--policy", str(policy), "--to", "v2", "--json", *words)
+    planted = [each for each in fleet.planted if each.kind in kinds]
+    sizes = {each.name: git(fleet.folder / f"{each.name}.git", "show", f"HEAD:{ANSWERS_FILE}") for each in planted}
+    assert states(tried.object, "outcome") == {
+        name: "blocked" if "large" in text else "clean" for name, text in sizes.items()
+    }
+    assert {"blocked", "clean"} == set(states(tried.object, "outcome").values())
+    gitlab = next(each for each in tried.object["repositories"] if each["name"].startswith("gitlab"))
+    assert gitlab["outcome"] == "blocked" or gitlab["answers"] == {"ci": "github"}
+    scanned = run(fleet, "scan", str(fleet.list), "--policy", str(policy), "--json", *words)
+    assert set(states(scanned.object, "state").values()) == {"drifted"}
+
+
 def test_a_simulation_writes_nothing(fleet: Fleet) -> None:
     def all_files() -> dict[Path, bytes]:
         return {path: path.read_bytes() for path in sorted(fleet.folder.rglob("*")) if path.is_file()}
@@ -109,6 +136,34 @@ def test_shards_together_are_the_whole(fleet: Fleet) -> None:
         found = run(fleet, "scan", str(fleet.list), "--shard", part, "--json").object
         names.update(each["name"] for each in found["repositories"])
     assert names == Counter(each.name for each in fleet.planted)
+
+
+def on_executor(fleet: Fleet, *words: str) -> dict[str, Any]:
+    """What a scan finds in a process of its own, without what depends on the moment."""
+    program = "import sys; from labrig.cli import main; sys.exit(main(sys.argv[1:]))"
+    guarded = f"if __name__ == '__main__':\n {program}"
+    script = fleet.workshop.folder / "run.py"
+    script.write_text(guarded)
+    done = subprocess.run(
+        [sys.executable, str(script), "fleet", "scan", str(fleet.list), "--json", *words],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 1, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_two_processes_find_what_one_finds(fleet: Fleet) -> None:
+    assert on_executor(fleet, "--jobs", "2") == on_executor(fleet, "--jobs", "1")
+
+
+@pytest.mark.complete
+def test_a_dask_cluster_finds_what_one_process_finds(fleet: Fleet) -> None:
+    assert on_executor(fleet, "--executor", "dask_cluster:executor") == on_executor(fleet, "--jobs", "1")
 
 
 def test_the_table_and_the_page_show_every_repository(fleet: Fleet) -> None:
@@ -145,6 +200,26 @@ def test_what_a_repository_says_cannot_act_on_the_page() -> None:
     page = render(content)
     assert "<script>alert" not in page
     assert "javascript:" not in page
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("docs/fleet/fleet.yml", ["vendor.github-workflows"]),
+        ("docs/fleet/fleet.gitlab-ci.yml", ["vendor.gitlab-ci", "--data-transform", "gitlab-ci"]),
+    ],
+)
+def test_the_workflows_to_copy_are_valid_and_call_commands_that_there_are(path: str, words: list[str]) -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", *words, path]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0
+    called = re.findall(r"uvx labrig fleet (\w+)([^\n]*(?:\n +--[^\n]*)*)", (ROOT / path).read_text())
+    assert {name for name, _ in called} == {"scan", "report", "simulate", "update"}
+    for name, rest in called:
+        shown = subprocess.run(
+            [sys.executable, "-m", "labrig", "fleet", name, "--help"], capture_output=True, text=True, check=True
+        )
+        for option in re.findall(r"--[a-z-]+", rest):
+            assert option in shown.stdout
 
 
 @pytest.mark.parametrize(
