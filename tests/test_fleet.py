@@ -120,6 +120,47 @@ def test_a_change_of_the_policy_is_tried_before_it_is_accepted(fleet: Fleet) -> 
     assert set(states(scanned.object, "state").values()) == {"drifted"}
 
 
+MANIFEST = """\
+[project]
+name = "demo"
+version = "1"
+requires-python = ">=3.11"
+dependencies = []
+"""
+
+
+def test_a_lock_is_made_anew_and_one_that_does_not_resolve_is_found(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    monkeypatch.chdir(workshop.folder)
+    question = "package_manager: {type: str, default: uv}\n"
+    workshop.release("v1", {"pyproject.toml": MANIFEST}, question)
+    workshop.generate({})
+    assert subprocess.run(["uv", "lock", "--quiet"], cwd=workshop.root, check=False).returncode == 0
+    workshop.commit()
+    workshop.release("v2", {"pyproject.toml": MANIFEST.replace("3.11", "3.12")})
+    broken = MANIFEST.replace("[]", '["nothing"]') + '[tool.uv.sources]\nnothing = { path = "nowhere" }\n'
+    workshop.release("v3", {"pyproject.toml": broken})
+    fleet = workshop.folder / "fleet"
+    fleet.mkdir()
+    git(workshop.folder, "clone", "--quiet", "--bare", str(workshop.root), str(fleet / "demo.git"))
+    workshop.root = workshop.folder
+
+    tried = workshop.labrig("fleet", "simulate", "fleet", "--to", "v3", "--locks", "--json").object
+    assert [each["outcome"] for each in tried["repositories"]] == ["invalid"]
+    assert "uv.lock does not resolve" in tried["repositories"][0]["reason"]
+    assert workshop.labrig("fleet", "update", "fleet", "--to", "v3").code == 3
+    assert git(fleet / "demo.git", "for-each-ref", "refs/heads/labrig") == ""
+
+    assert workshop.labrig("fleet", "simulate", "fleet", "--to", "v2", "--locks").code == 0
+    assert workshop.labrig("fleet", "update", "fleet", "--to", "v2").code == 0
+    proposed = git(fleet / "demo.git", "rev-parse", "labrig/update-v2^{tree}")
+    assert 'requires-python = ">=3.12"' in git(fleet / "demo.git", "show", "labrig/update-v2:uv.lock")
+    assert main(["update", str(workshop.folder / "demo"), "--to", "v2", "--yes", "--quiet"]) == 0
+    assert git(workshop.folder / "demo", "write-tree") == proposed
+
+
 def test_a_simulation_writes_nothing(fleet: Fleet) -> None:
     def all_files() -> dict[Path, bytes]:
         return {path: path.read_bytes() for path in sorted(fleet.folder.rglob("*")) if path.is_file()}

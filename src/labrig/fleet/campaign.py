@@ -18,6 +18,7 @@ from ..merge import Store
 from ..render import ANSWERS_FILE
 from ..transaction import Change, import_objects
 from ..update import Proposal, repository_store
+from . import lock
 from .host import Host, credentials, open_host
 from .inventory import Member
 from .ledger import Action, Campaign, Ledger, now
@@ -37,6 +38,7 @@ class Rollout:
 
     options: Options
     target: Target
+    lock: bool = True  # make locks anew whose manifest changes
     drafts: bool = False  # open requests with conflict markers, as drafts
     most_failures: int = 0  # of CI, that were not there before
     most_open: int = 0  # requests at once; 0 for any number
@@ -263,13 +265,25 @@ def updates(trials: Trials, campaign: Campaign, rollout: Rollout) -> Make:
         wanted = outcome.outcome == "clean" or (outcome.outcome == "conflict" and rollout.drafts)
         if proposal is None or not wanted:
             return outcome
-        import_objects(mirror, store, proposal.change)
-        tree = tree_of(mirror, proposal.change)
+        change = proposal.change
+        try:
+            refreshed = lock.refreshed(proposal) if rollout.lock and not proposal.conflicts else None
+        except lock.LockError as error:
+            return replace(outcome, outcome="invalid", reason=sentence(error))
+        if refreshed is not None:
+            change = replace(change, files={**change.files, refreshed[0]: refreshed[1]})
+        import_objects(mirror, store, change)
+        tree = tree_of(mirror, change)
         title = f"Update the template to {proposal.new.source.commit}"
         if proposal.new.source.commit_hash == proposal.old.source.commit_hash:
             title = "Follow the policy"
         commit = commit_of(mirror.git, tree, [mirror.head], f"{title}\n\n{TRAILER}: {campaign.id}\n", campaign.created)
-        return Made(commit, title, "\n".join(_plan_lines(proposal, outcome, campaign)), outcome.outcome == "conflict")
+        return Made(
+            commit,
+            title,
+            "\n".join(_plan_lines(proposal, outcome, campaign, locked=refreshed is not None)),
+            outcome.outcome == "conflict",
+        )
 
     return make
 
@@ -333,7 +347,7 @@ def commit_of(git: Git, tree: str, parents: Sequence[str], message: str, time_: 
     return made.decode().strip()
 
 
-def _plan_lines(proposal: Proposal, outcome: Outcome, campaign: Campaign) -> Iterator[str]:
+def _plan_lines(proposal: Proposal, outcome: Outcome, campaign: Campaign, *, locked: bool) -> Iterator[str]:
     yield f"The template goes from {outcome.old} to {outcome.new}, merged with what you made of it."
     yield ""
     for path, entry in proposal.change.files.items():
@@ -348,8 +362,8 @@ def _plan_lines(proposal: Proposal, outcome: Outcome, campaign: Campaign) -> Ite
         yield f"- **conflict** in `{conflict.path}`: {conflict.reason}; resolve the markers before this is merged"
     for remark in proposal.remarks:
         yield f"- note: {remark}"
-    for lock in outcome.locks:
-        yield f"- `{lock}` has to be made anew, because its manifest changes"
+    for path in outcome.locks:
+        yield f"- `{path}`: made anew, because its manifest changes" if locked else f"- `{path}` has to be made anew"
     yield ""
     yield f"Opened by the campaign {campaign.id}. To do it by hand: `labrig update`."
 
