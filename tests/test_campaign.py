@@ -211,8 +211,12 @@ REFUSALS = [
         ],
     ),
     (
-        {"a": "cannot be pushed to", "b": "cannot be fetched"},
-        [Fault("POST", "/acme/a.git/git-receive-pack", 403), Fault("GET", "/acme/b.git/info/refs", 404)],
+        {"a": "cannot be pushed to", "b": "cannot be fetched", "c": "has moved"},
+        [
+            Fault("POST", "/acme/a.git/git-receive-pack", 403),
+            Fault("GET", "/acme/b.git/info/refs", 404),
+            Fault("POST", "/acme/c/pulls", 307, {"Location": "http://127.0.0.1:9/elsewhere"}),
+        ],
     ),
 ]
 

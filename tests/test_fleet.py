@@ -268,6 +268,7 @@ def test_the_workflows_to_copy_are_valid_and_call_commands_that_there_are(path: 
     [
         (["scan", "nowhere"], "there are no repositories at 'nowhere'"),
         (["scan", "fleet/list.txt", "--include", "x"], "there is no repository in fleet/list.txt"),
+        (["scan", "fleet/twice.txt"], "two repositories in fleet/twice.txt are called nothing"),
         (["scan", "fleet/list.txt", "--shard", "4/3"], "--shard takes I/N"),
         (["scan", "fleet/list.txt", "--executor", "nothing:here"], "there is no executor 'nothing:here'"),
         (["simulate", "fleet/list.txt", "--budget", "few"], "--budget takes a number"),
@@ -283,6 +284,7 @@ def test_wrong_use_is_one_sentence(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "fleet").mkdir()
     (tmp_path / "fleet/list.txt").write_text("nothing.git\n")
+    (tmp_path / "fleet/twice.txt").write_text("a/nothing.git\nb/nothing.git\n")
     assert main(["fleet", *words]) == 2
     said = capfd.readouterr().err
     assert message in said

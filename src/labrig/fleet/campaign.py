@@ -82,15 +82,19 @@ class Runner:
             if self.rollout.failed_only and action.state in RETRIED:
                 action.state, action.reason = "planned", "tried again"
                 self.ledger.keep(self.campaign.id, action)
+        room = self.rollout.most_open or len(actions)
+        if self.rollout.most_open:
+            room -= sum(self._is_open(action) for action in actions if action.state == "requested")
         rings = sorted({action.ring for action in actions})
         for ring in rings:
             inside = [action for action in actions if action.ring == ring]
             for action in inside:
                 if action.state not in OPEN:
                     continue
-                if self.rollout.most_open and self._open_requests(actions) >= self.rollout.most_open:
+                if room <= 0:
                     return self._end("running", f"{self.rollout.most_open} requests are open, and no more are wanted")
                 self._advance(action, make)
+                room -= action.state == "requested"
             if reason := self._wait_for_results(inside, ring):
                 return self._end("halted" if reason.startswith("ring") else "running", reason)
         return self._end("done", "")
@@ -99,13 +103,9 @@ class Runner:
         self.ledger.say(self.campaign, state, reason)
         return state
 
-    def _open_requests(self, actions: Sequence[Action]) -> int:
-        return sum(self._request_state(action) == "open" for action in actions if action.state == "requested")
-
-    def _request_state(self, action: Action) -> str:
-        member = action.member
-        found = self.host(member).find(member, self.branch)
-        return found.state if found else "closed"
+    def _is_open(self, action: Action) -> bool:
+        found = self.host(action.member).find(action.member, self.branch)
+        return found is not None and found.state == "open"
 
     def host(self, member: Member) -> Host:
         """Where the repository's requests are opened."""
