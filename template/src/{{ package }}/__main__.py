@@ -1,6 +1,7 @@
 """Train, evaluate and try out:
 
     python -m PACKAGE train [RUN] [CHANGE ...]             train a named run (baseline unless given), or resume it
+    python -m PACKAGE smoke [CHANGE ...]                   train the run `debug` from nothing, and keep nothing
     python -m PACKAGE evaluate runs/NAME [--best]          evaluate the newest checkpoint of a run, or the best one
     python -m PACKAGE sample runs/NAME [--prompt ...]      let the best checkpoint of a run go on from a prompt
     python -m PACKAGE compare runs/NAME ... [--plot FILE]  hold runs against each other: a table, and their curves
@@ -16,6 +17,7 @@ import difflib
 import itertools
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,8 @@ def main(arguments: Sequence[str]) -> None:
         match arguments:
             case ["train", *rest]:
                 for_each(train, *split(rest), "train")
+            case ["smoke", *flags]:
+                smoke(named_run(["debug", *flags], "smoke"))
             case ["evaluate", folder, *flags]:
                 evaluate(folder, flags)
             case ["sample", folder, *flags]:
@@ -80,6 +84,15 @@ def train(config: Config) -> None:
 
         metrics = train(config, Path("runs"))
     if metrics is None and not is_stopped_for_good(Path("runs") / config.name):
+        sys.exit(STOPPED_EXIT_CODE)
+
+
+def smoke(config: Config) -> None:
+    with signals_held(), tempfile.TemporaryDirectory() as folder:
+        from .train import train
+
+        metrics = train(config, Path(folder))
+    if metrics is None:
         sys.exit(STOPPED_EXIT_CODE)
 
 
