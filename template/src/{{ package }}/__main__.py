@@ -38,8 +38,8 @@ def main(arguments: Sequence[str]) -> None:
         match arguments:
             case ["train", *rest]:
                 for_each(train, *split(rest), "train")
-            case ["smoke", *flags]:
-                smoke(named_run(["debug", *flags], "smoke"))
+            case ["smoke", *changes]:
+                smoke(configure("debug", changes, "smoke"))
             case ["evaluate", folder, *flags]:
                 evaluate(folder, flags)
             case ["sample", folder, *flags]:
