@@ -64,7 +64,7 @@ def has_fields(of: object) -> bool:
 
 
 def _initialized() -> AbstractContextManager[Any]:
-    # Not hydra.main: up to Hydra 1.3 it cannot read a command line on Python 3.14 (facebookresearch/hydra#3121).
+    # Not hydra.main: its parser fails on the newest Python (facebookresearch/hydra#3121), and speaks in tracebacks.
     _store_runs()
     context: AbstractContextManager[Any] = hydra.initialize_config_module(
         f"{__package__}.configs", job_name=str(__package__), version_base="1.3"
