@@ -62,7 +62,7 @@ def test_the_combinations_are_those_that_the_questions_allow(space: Space) -> No
         * len(STACK["libraries"][each["framework"]])
         for each in legal_combinations()
     )
-    free = math.prod(len(choices(name)) for name in ("example", "license", "editor"))
+    free = math.prod(len(choices(name)) for name in ("example", "config", "license", "editor"))
     assert space.total == linked * free * 2 * 2, "hooks and agents are yes or no"
 
 
