@@ -30,6 +30,7 @@ from uv import find_uv_bin
 from labrig.space import OPEN, Point
 
 VERSIONS = {
+    "huggingface-hub": "2.4.0",
     "kubernetes-validate": "1.37.0",  # of Kubernetes
     "modal": "1.6.4",
     "pip": "26.3",
