@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -170,3 +171,37 @@ def test_wrong_use_is_one_sentence(
     said = capfd.readouterr().err
     assert message in said
     assert "Traceback" not in said
+
+
+def in_browser(page: Path, *words: str) -> tuple[str, list[str]]:
+    """What a browser makes of a page, and what it says on its console."""
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None:
+        pytest.skip("there is no Chromium to open the page in")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--window-size=1200,1600"]
+    command = [browser, *options, f"--user-data-dir={page.parent / 'browser'}", *words, page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+@pytest.mark.complete
+def test_a_browser_shows_the_page_without_an_error_and_searches_it(fleet: Fleet) -> None:
+    for _ in range(2):
+        run(fleet, "scan", str(fleet.list))
+        run(fleet, "update", str(fleet.list), "--to", "v2", "--rings", "100%", "--failures", "1000")
+    run(fleet, "simulate", str(fleet.list), "--to", "v2")
+    page = fleet.workshop.folder / "fleet.html"
+    run(fleet, "report", "--html", str(page))
+    search = "<script>const field = document.getElementById('search'); field.value = 'conflict-0'; "
+    search += "field.dispatchEvent(new Event('input')); const shown = document.querySelectorAll("
+    search += "'#repositories tbody tr:not([hidden])').length; document.title = `${shown} shown`;</script>"
+    searched = page.with_name("searched.html")
+    searched.write_text(page.read_text().replace("</body>", f"{search}</body>"))
+    dom, said = in_browser(searched, "--dump-dom")
+    assert said == []
+    assert "<title>1 shown</title>" in dom
+    broken = page.with_name("broken.html")
+    broken.write_text(page.read_text().replace("</body>", "<script>nothing()</script></body>"))
+    assert in_browser(broken, "--dump-dom")[1]
+    in_browser(page, f"--screenshot={page.with_suffix('.png')}")
+    assert page.with_suffix(".png").stat().st_size > 20_000

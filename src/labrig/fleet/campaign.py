@@ -119,7 +119,7 @@ class Runner:
         try:
             folder = fetched(member, self.rollout.options)
             with open_mirror(folder, member) as mirror, repository_store(mirror) as store:
-                there = self._pushed(mirror, member)
+                there = self._pushed(mirror)
                 made = make(mirror, store, action)
                 if isinstance(made, Outcome):
                     if there is None:
@@ -151,29 +151,27 @@ class Runner:
             action.state, action.reason = "failed", str(error)
             self.ledger.keep(self.campaign.id, action)
 
-    def _pushed(self, mirror: Mirror, member: Member) -> str | None:
+    def _pushed(self, mirror: Mirror) -> str | None:
         """The commit of our branch, if a run that was killed got so far. MirrorError when it is somebody else's."""
-        listed = mirror.git.attempt(
-            "ls-remote", member.url, f"refs/heads/{self.branch}", variables=credentials(member.url)
-        )
-        if listed.returncode:
-            raise MirrorError(f"{member.name} cannot be reached", cause=listed.stderr.decode(errors="replace").strip())
-        if not listed.stdout.strip():
+        found = mirror.git.attempt("log", "-1", "--format=%H%n%B", f"refs/heads/{self.branch}", "--")
+        if found.returncode:
             return None
-        commit = listed.stdout.decode().split()[0]
-        message = mirror.git.attempt("log", "-1", "--format=%B", commit).stdout.decode(errors="replace")
+        commit, _, message = found.stdout.decode(errors="replace").partition("\n")
         if f"{TRAILER}: {self.campaign.id}" not in message:
             raise MirrorError(
-                f"{member.name} has a branch {self.branch} that this campaign did not make, or that was changed since",
+                f"{mirror.root} has a branch {self.branch} that this campaign did not make, or that was changed since",
                 tip="look at it, and delete it or name the campaign otherwise: --campaign NAME",
             )
         return commit
 
     def _push(self, mirror: Mirror, member: Member, commit: str) -> None:
-        ref = f"refs/heads/{self.branch}"
+        ref, variables = f"refs/heads/{self.branch}", credentials(member.url)
         words = ("push", "--quiet", f"--force-with-lease={ref}:", member.url, f"{commit}:{ref}")
-        done = mirror.git.attempt(*words, variables=credentials(member.url))
-        if done.returncode and self._pushed(mirror, member) != commit:  # the answer may have been lost on its way
+        done = mirror.git.attempt(*words, variables=variables)
+        if done.returncode:  # the answer may have been lost on its way
+            listed = mirror.git.attempt("ls-remote", member.url, ref, variables=variables).stdout.decode()
+            if listed.partition("\t")[0] == commit:
+                return
             said = done.stderr.decode(errors="replace").strip().splitlines()
             reason = next((line for line in said if line.startswith(("remote:", "fatal:"))), said[-1] if said else "")
             raise MirrorError(

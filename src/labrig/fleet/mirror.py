@@ -145,12 +145,17 @@ class Mirrors:
             with tempfile.TemporaryDirectory(prefix="fetching-", dir=self.folder) as name:
                 self._run(Path(name), member, "clone", "--quiet", "--mirror", "--", member.url, "new", more=variables)
                 (Path(name) / "new").replace(folder)
-        else:
-            self._run(folder, member, "fetch", "--quiet", "--prune", "origin", more=variables)
-        head = self._run(folder, member, "ls-remote", "--symref", "origin", "HEAD", more=variables).decode()
-        if branch := re.match(r"ref: (refs/heads/\S+)\tHEAD", head):
-            Git(folder).run("symbolic-ref", "HEAD", branch[1])
+            return folder
+        self._run(folder, member, "fetch", "--quiet", "--prune", "origin", more=variables)
+        branch = f"refs/heads/{member.branch}" if member.branch else self._default_branch(folder, member, variables)
+        if branch:
+            Git(folder).run("symbolic-ref", "HEAD", branch)
         return folder
+
+    def _default_branch(self, folder: Path, member: Member, variables: Mapping[str, str] | None) -> str:
+        head = self._run(folder, member, "ls-remote", "--symref", "origin", "HEAD", more=variables).decode()
+        found = re.match(r"ref: (refs/heads/\S+)\tHEAD", head)
+        return found[1] if found else ""
 
     def _run(self, folder: Path, member: Member, *words: str, more: Mapping[str, str] | None) -> bytes:
         done = Git(folder).attempt(*words, variables=more)
