@@ -45,7 +45,9 @@ def environment_of(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Ca
     ]
 
     def environment(case: Case, python: str) -> Path:
-        answers = resolve({**case.answers, "python": python, "package_manager": "uv", "accelerator": "cpu"})
+        version, free_threaded = python.removesuffix("t"), python.endswith("t")
+        given = {"python": version, "free_threaded": free_threaded, "package_manager": "uv", "accelerator": "cpu"}
+        answers = resolve({**case.answers, **given})
         manifest = tomllib.loads(TEMPLATE.render(answers)[MANIFEST].content.decode())
         key = (python, *manifest["project"]["dependencies"], *manifest["dependency-groups"]["cpu"])
         if key not in made:
@@ -86,7 +88,8 @@ def run_case(
 
     def run(case: Case) -> str:
         # A checker takes the version from its settings, so any environment with the framework will do for it.
-        python = str(case.answers["python"]) if case.task == "test" else newest(case.answers["framework"])
+        own = f"{case.answers['python']}{'t' if case.answers.get('free_threaded') else ''}"
+        python = own if case.task == "test" else newest(case.answers["framework"])
         if reason := why_not_run(case.answers["framework"], python):
             pytest.skip(reason)
         environment = environment_of(case, str(python))
