@@ -372,6 +372,10 @@ def test_without_a_token_or_with_a_wrong_one_it_is_said_what_is_needed(
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent))  # where there is no gh
     done = group.run("scan", "gh:acme")
     assert done.code == 1
+    (group.workshop.folder / "list.txt").write_text(f"{group.host.url}/acme/a.git\n")
+    monkeypatch.setattr("labrig.fleet.inventory.HOSTS", {re.escape(group.host.url): "github"})
+    assert "there is no token" in group.run("update", "list.txt", "--to", "v2").err
+    assert not (group.folder("a") / "refs/heads/labrig").exists()
     assert re.match(r"error: there is no token for [^\n]+\n  cause: [^\n]+\n  tip: export GH_TOKEN", done.err)
 
 
