@@ -35,6 +35,38 @@ OWN_SCHEMAS: dict[str, dict[str, Any]] = {
         "additionalProperties": False,
         "properties": {"description": TEXT, "globs": TEXT, "alwaysApply": {"type": "boolean"}},
     },
+    ".devcontainer/devcontainer.json": {
+        "required": ["name", "build", "remoteUser"],
+        "additionalProperties": False,
+        "properties": {
+            "name": TEXT,
+            "build": {"required": ["dockerfile"], "additionalProperties": False, "properties": {"dockerfile": TEXT}},
+            "hostRequirements": {
+                "additionalProperties": False,
+                "properties": {"gpu": {"enum": [True, False, "optional"]}},
+            },
+            "runArgs": {"type": "array", "items": {"type": "string", "pattern": "^--"}},
+            "remoteUser": TEXT,
+            "customizations": {
+                "additionalProperties": False,
+                "properties": {
+                    "vscode": {
+                        "additionalProperties": False,
+                        "properties": {
+                            "extensions": {
+                                "type": "array",
+                                "uniqueItems": True,
+                                "items": {"pattern": r"^[a-z0-9-]+\.[a-z0-9-]+$"},
+                            }
+                        },
+                    }
+                },
+            },
+            "onCreateCommand": TEXT,
+            "updateContentCommand": TEXT,
+            "postCreateCommand": TEXT,
+        },
+    },
     ".vscode/extensions.json": {
         "required": ["recommendations"],
         "additionalProperties": False,
@@ -110,7 +142,8 @@ OWN_SCHEMAS: dict[str, dict[str, Any]] = {
 }
 """What Visual Studio Code reads: its own schemas are part of the program and its extensions.
 
-Cursor reads it, too, and the rules, of which it says nothing where their beginning is wrong.
+Cursor reads it, too, and the rules, of which it says nothing where their beginning is wrong. What a dev container may
+say is in a schema at containers.dev, of which this is the part that is used.
 """
 
 PARSED = {".cff", ".json", ".mdc", ".py", ".toml", ".yaml", ".yml"}

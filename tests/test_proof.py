@@ -57,8 +57,9 @@ def test_the_parts_of_every_file_put_together_are_what_the_template_renders(proo
 
 def test_the_combinations_are_those_that_the_questions_allow(space: Space) -> None:
     without_modal = [some for some in choices("launchers") if "modal" not in some]
-    linked = sum(  # of framework, package manager, accelerator, python, checker and CI, and with them of launchers
+    linked = sum(  # of framework, package manager, accelerator, python, checker, CI, launchers and containers
         len(without_modal if each["accelerator"] in {"rocm", "tpu"} else choices("launchers"))
+        * (1 if (each["framework"], each["accelerator"]) == ("jax", "rocm") else len(choices("containers")))
         for each in legal_combinations()
     )
     free = math.prod(len(choices(name)) for name in ("example", "license", "editor"))

