@@ -505,13 +505,9 @@ def containers_have_the_editors_extensions(proof: Proof) -> list[str]:
 
 
 def every_answer_matters(proof: Proof) -> list[str]:
-    """Each two answers to a question give different repositories, beside the file that records them."""
+    """Each two answers that a question takes at once give different repositories, beside the file that records them."""
     space = proof.space
-    alike = {
-        name: {frozenset(pair) for pair in combinations(range(len(space.domains[name])), 2)}
-        for name in space.names
-        if not space.is_text(name)
-    }
+    alike = {name: alternatives(proof, name) for name in space.names if not space.is_text(name)}
     for file in proof.factors.files:
         if file.name.endswith("answers_file }}.jinja"):
             continue
@@ -525,6 +521,16 @@ def every_answer_matters(proof: Proof) -> list[str]:
         for name, pairs in alike.items()
         for one, other in sorted(map(sorted, pairs))
     ]
+
+
+def alternatives(proof: Proof, name: str) -> set[frozenset[int]]:
+    """Pairs of answers to a question that are both allowed after some answers to the questions before it."""
+    space = proof.space
+    position = space.names.index(name)
+    by_rest: dict[Any, set[int]] = defaultdict(set)
+    for point in space.points(space.closure([name])):
+        by_rest[(*point[:position], *point[position + 1 :])].add(point[position])
+    return {frozenset(pair) for answers in by_rest.values() for pair in combinations(answers, 2)}
 
 
 def told_apart(proof: Proof, name: str, axes: tuple[str, ...], text: Callable[[Any], Any]) -> set[frozenset[int]]:

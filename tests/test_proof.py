@@ -18,7 +18,7 @@ from covering import Assembly, Slot, three_way, triples
 from formats import Checker
 from proof import SEED, Proof
 from proof_report import Report
-from repositories import choices, legal_combinations
+from repositories import STACK, choices, legal_combinations
 
 from labrig.factors import Factors
 from labrig.render import Template
@@ -57,8 +57,9 @@ def test_the_parts_of_every_file_put_together_are_what_the_template_renders(proo
 
 def test_the_combinations_are_those_that_the_questions_allow(space: Space) -> None:
     without_modal = [some for some in choices("launchers") if "modal" not in some]
-    linked = sum(  # of framework, package manager, accelerator, python, checker, CI, launchers and containers
+    linked = sum(  # of framework, package manager, accelerator, python, checker, CI, launchers, libraries, containers
         len(without_modal if each["accelerator"] in {"rocm", "tpu"} else choices("launchers"))
+        * len(STACK["libraries"][each["framework"]])
         * (1 if (each["framework"], each["accelerator"]) == ("jax", "rocm") else len(choices("containers")))
         for each in legal_combinations()
     )

@@ -247,7 +247,7 @@ def propose(situation: Situation, request: Request) -> Proposal | None:
         return None
     merged = _merge(repository, store, old, new)
     guard.require_no_loss(merged)
-    decided = {*given, *request.forget, *migration.renamed, *migration.dropped}
+    decided = {*given, *request.forget, *migration.renamed, *migration.dropped, *migration.followed}
     guard.answers_kept(old.answers.recorded, parse_record(_text(new_files[ANSWERS_FILE])).answers, decided)
     change, notes = _change(repository, merged)
     if not change.files:
@@ -640,6 +640,8 @@ def _report_lists(proposal: Proposal, report: Report) -> None:
         report.say(f"  new question {name}: {to_text(value) or '(empty)'}   (another answer: labrig set {name}=...)")
     for name, value in proposal.migration.dropped.items():
         report.say(f"  {name} is not asked any more; it was {to_text(value)}")
+    for name, value in proposal.migration.followed.items():
+        report.say(f"  {name} follows: {to_text(value)}   (another answer: labrig set {name}=...)")
     for remark in proposal.remarks:
         report.say(f"  {report.paint('note', YELLOW)} {remark}")
     for conflict in proposal.conflicts:
