@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
 import fastjsonschema
+import nbformat
 import yaml
 
 os.environ["VALIDATE_PYPROJECT_NO_NETWORK"] = "1"
@@ -146,7 +147,7 @@ Cursor reads it, too, and the rules, of which it says nothing where their beginn
 say is in a schema at containers.dev, of which this is the part that is used.
 """
 
-PARSED = {".cff", ".json", ".mdc", ".py", ".toml", ".yaml", ".yml"}
+PARSED = {".cff", ".ipynb", ".json", ".mdc", ".py", ".toml", ".yaml", ".yml"}
 
 
 class Checker:
@@ -178,7 +179,13 @@ class Checker:
                 if path.startswith(beginning):
                     self.checks[f"JSON schema {schema}"] += 1
                     _schema(schema)(data)
-        except (ValueError, SyntaxError, yaml.YAMLError, fastjsonschema.JsonSchemaException) as error:
+        except (
+            ValueError,
+            SyntaxError,
+            yaml.YAMLError,
+            fastjsonschema.JsonSchemaException,
+            nbformat.ValidationError,
+        ) as error:
             return f"{type(error).__name__}: {str(error)[:500]}"
         return ""
 
@@ -189,6 +196,11 @@ class Checker:
         if path.suffix in {".yml", ".yaml", ".cff"}:
             self.checks["yaml"] += 1
             return yaml.load(text, Loader=UniqueKeys)  # noqa: S506 - a safe loader
+        if path.suffix == ".ipynb":
+            self.checks["nbformat"] += 1
+            notebook = nbformat.reads(text, as_version=nbformat.NO_CONVERT)
+            nbformat.validate(notebook)
+            return notebook
         if path.suffix == ".json":
             self.checks["json"] += 1
             return json.loads(text, object_pairs_hook=_unique)

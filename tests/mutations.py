@@ -377,6 +377,28 @@ TOOLS = [
         ("apptainer.def",),
     ),
     Mutant(
+        "a cell of a notebook without a kind",
+        (
+            Edit(
+                "template/{{ jupyter }}/notebooks/explore.ipynb.jinja",
+                '"cell_type": "prose"',
+                '"cell_type": "markdown"',
+            ),
+        ),
+        "formats",
+        r"NotebookValidationError|ValidationError",
+        {"notebooks": "jupyter"},
+        ("notebooks/",),
+    ),
+    Mutant(
+        "a name that two cells of a notebook define",
+        (Edit("template/{{ marimo }}/notebooks/explore.py.jinja", "    metrics = 1\n    draw(", "    draw("),),
+        "marimo",
+        r"explore\.py",
+        {"notebooks": "marimo"},
+        ("notebooks/",),
+    ),
+    Mutant(
         "a heading that comes twice",
         (Edit("template/{{ prek }}/readme.part", "\n## Tasks\n\nAgain.\n"),),
         "markdownlint",

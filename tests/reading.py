@@ -27,7 +27,7 @@ from shell import FENCE, WHOLE, Command, command, commands, scripts, tasks
 
 Fact = tuple[str, ...]
 
-PROGRAMS = {"poe": "poethepoet", "torchrun": "torch"}
+PROGRAMS = {"jupyter": "jupyterlab", "poe": "poethepoet", "torchrun": "torch"}
 """The package of a program where it has another name."""
 
 IMPORTS = {

