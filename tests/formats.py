@@ -196,14 +196,13 @@ class Checker:
         if path.suffix in {".yml", ".yaml", ".cff"}:
             self.checks["yaml"] += 1
             return yaml.load(text, Loader=UniqueKeys)  # noqa: S506 - a safe loader
-        if path.suffix == ".ipynb":
-            self.checks["nbformat"] += 1
-            notebook = nbformat.reads(text, as_version=nbformat.NO_CONVERT)
-            nbformat.validate(notebook)
-            return notebook
-        if path.suffix == ".json":
+        if path.suffix in {".ipynb", ".json"}:
             self.checks["json"] += 1
-            return json.loads(text, object_pairs_hook=_unique)
+            data = json.loads(text, object_pairs_hook=_unique)
+            if path.suffix == ".ipynb":
+                self.checks["nbformat"] += 1
+                nbformat.validate(data)
+            return data
         if path.suffix == ".py":
             self.checks["compile"] += 1
             return ast.parse(text)

@@ -42,7 +42,7 @@ class Image:
 
     def here(self, text: str) -> str:
         """The same text, with the places of the image in the folder."""
-        return re.sub(rf"(?<![\w.$}}])/({'|'.join(PLACES)})(?=[/ :\"]|$)", rf"{self.root}/\1", text)
+        return re.sub(rf"(?<![\w.$}}])/({'|'.join(PLACES)})(?=[/\s:\"]|$)", rf"{self.root}/\1", text)
 
     def change_to(self, folder: str) -> None:
         self.folder = Path(self.here(folder))

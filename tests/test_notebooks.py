@@ -1,4 +1,4 @@
-"""A notebook runs from its first cell to its last in a real repository, over a real run, with what its layer requires."""
+"""A notebook runs from its first cell to its last in a real repository, over a real run."""
 
 from __future__ import annotations
 
