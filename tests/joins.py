@@ -187,6 +187,13 @@ def modules_run(proof: Proof) -> list[str]:
     ]
 
 
+def changes_are_spelled_as_the_configuration_reads_them(proof: Proof) -> list[str]:
+    """What changes a run is written as flags of tyro where tyro reads it, and as overrides of Hydra where that does."""
+    everything = said(proof)
+    needed = ((saying, everything.when("defines spelling", saying.fact[1])) for saying in everything["spelling"])
+    return everything.without(needed, "it changes a run by a {0}, which is not how this configuration spells it")
+
+
 def programs_are_installed(proof: Proof) -> list[str]:
     """A command's program is a package manager that was chosen, or brought by a package of every environment."""
     everything = said(proof)
@@ -581,6 +588,7 @@ JOINS: dict[str, Join] = {
     "named anchors exist": anchors_exist,
     "called tasks exist": tasks_exist,
     "modules run with these arguments": modules_run,
+    "changes are spelled as the configuration reads them": changes_are_spelled_as_the_configuration_reads_them,
     "programs are installed": programs_are_installed,
     "commands start as the manager wants": commands_start_as_the_manager_wants,
     "CI checks what `poe check` checks": ci_checks_what_the_check_checks,

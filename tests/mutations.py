@@ -620,6 +620,13 @@ JOINS = [
         {"framework": "pytorch", "accelerator": any_of("cu126", "cu128", "cu129", "cu130", "cu132", "rocm")},
     ),
     Mutant(
+        "an override that is spelled as a flag",
+        (Edit("template/{{ hydra }}/readme-change.part", "--optim.lr 1e-4    ", "optim.lr=1e-4        "),),
+        "changes are spelled as the configuration reads them",
+        r"by a flag",
+        {"config": "hydra"},
+    ),
+    Mutant(
         "a program that nothing installs",
         (Edit("template/{{ pip }}/{{ gpu }}/readme-gpu.part", "\n```sh\nnvitop\n```\n"),),
         "programs are installed",

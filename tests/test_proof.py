@@ -63,7 +63,7 @@ def test_the_combinations_are_those_that_the_questions_allow(space: Space) -> No
         * (1 if (each["framework"], each["accelerator"]) == ("jax", "rocm") else len(choices("containers")))
         for each in legal_combinations()
     )
-    free = math.prod(len(choices(name)) for name in ("example", "license", "editor", "notebooks"))
+    free = math.prod(len(choices(name)) for name in ("example", "config", "license", "editor", "notebooks"))
     assert space.total == linked * free * 2 * 2, "hooks and agents are yes or no"
 
 
