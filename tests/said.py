@@ -128,6 +128,10 @@ def said(proof: Proof) -> Said:
 def meeting(proof: Proof, all_of: Sequence[Condition], none_of: Iterable[Condition] = ()) -> Point | None:
     """The smallest combination in which all of some conditions hold, and none of others; None if there is none."""
     without = list(none_of)
+    known = frozenset[str]().union(*(condition.axes for condition in all_of))
+    plain = [condition for condition in without if condition.axes <= known]
+    if 0 < len(plain) < len(without) and meeting(proof, all_of, plain) is None:
+        return None  # without a look at what other answers add
     axes = frozenset[str]().union(*(condition.axes for condition in (*all_of, *without)))
     if proof.space.size(axes) > MOST_COMBINATIONS:
         raise TemplateError(
