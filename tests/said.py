@@ -17,6 +17,7 @@ from labrig.factors import File
 from labrig.space import Point
 
 MOST_COMBINATIONS = 300_000
+MOST_ALONE = 8  # of many conditions, those of the fewest answers
 MOST_EXAMPLES = 20  # of these the smallest is shown
 
 
@@ -128,11 +129,11 @@ def said(proof: Proof) -> Said:
 def meeting(proof: Proof, all_of: Sequence[Condition], none_of: Iterable[Condition] = ()) -> Point | None:
     """The smallest combination in which all of some conditions hold, and none of others; None if there is none."""
     without = list(none_of)
-    known = frozenset[str]().union(*(condition.axes for condition in all_of))
-    plain = [condition for condition in without if condition.axes <= known]
-    if 0 < len(plain) < len(without) and meeting(proof, all_of, plain) is None:
-        return None  # without a look at what other answers add
     axes = frozenset[str]().union(*(condition.axes for condition in (*all_of, *without)))
+    if proof.space.size(axes) > MOST_COMBINATIONS and len(without) > 1:  # one of the others may be so in all of these
+        fewest = sorted(without, key=lambda other: proof.space.size(other.axes))
+        if any(meeting(proof, all_of, [other]) is None for other in fewest[:MOST_ALONE]):
+            return None
     if proof.space.size(axes) > MOST_COMBINATIONS:
         raise TemplateError(
             f"a fact depends on too many answers at once: {', '.join(proof.space.ordered(axes))}",

@@ -25,7 +25,7 @@ from workshop import workshop as workshop  # noqa: PLC0414 - a fixture
 from labrig.fleet import campaign as campaigns
 from labrig.fleet import host as hosts
 from labrig.fleet.inventory import Member
-from labrig.fleet.ledger import open_ledger
+from labrig.fleet.ledger import Campaign, open_ledger
 
 BRANCH = "labrig/update-v2"
 
@@ -193,7 +193,7 @@ PASSING = [
 def test_what_passes_is_waited_for_and_nothing_is_done_twice(
     faults: list[Fault], group: Group, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hosts.random, "random", lambda: 0.0)
+    monkeypatch.setattr(random, "random", lambda: 0.0)
     group.host.faults = [replace(fault) for fault in faults]
     done = group.update("--rings", "100%")
     assert group.states(done) == {"a": "requested", "b": "requested", "c": "requested", "conflict": "conflict"}
@@ -211,8 +211,12 @@ REFUSALS = [
         ],
     ),
     (
-        {"a": "cannot be pushed to", "b": "cannot be fetched"},
-        [Fault("POST", "/acme/a.git/git-receive-pack", 403), Fault("GET", "/acme/b.git/info/refs", 404)],
+        {"a": "cannot be pushed to", "b": "cannot be fetched", "c": "has moved"},
+        [
+            Fault("POST", "/acme/a.git/git-receive-pack", 403),
+            Fault("GET", "/acme/b.git/info/refs", 404),
+            Fault("POST", "/acme/c/pulls", 307, {"Location": "http://127.0.0.1:9/elsewhere"}),
+        ],
     ),
 ]
 
@@ -370,13 +374,13 @@ def test_a_limit_is_waited_for_as_long_as_the_host_says() -> None:
 
 def test_rings_grow_and_hold_everybody_once() -> None:
     members = [Member(f"acme/{letter}{number}", "") for letter in "ab" for number in range(50)]
-    made = campaigns.Campaign("x", "", {}, ["1", "5%", "b1*", "100%"], "")
+    made = Campaign("x", "", {}, ["1", "5%", "b1*", "100%"], "")
     actions = campaigns.plan(made, members)
     rings = [[action.name for action in actions if action.ring == ring] for ring in range(4)]
     assert sorted(name for ring in rings for name in ring) == sorted(member.name for member in members)
     assert (len(rings[0]), len(rings[1])) == (1, 4)
     assert all(name.startswith("acme/b1") for name in rings[2])
-    other = campaigns.plan(campaigns.Campaign("y", "", {}, ["1", "100%"], ""), members)
+    other = campaigns.plan(Campaign("y", "", {}, ["1", "100%"], ""), members)
     assert [action.name for action in actions] != [action.name for action in other]
 
 

