@@ -59,7 +59,7 @@ class Image:
             shutil.copy(source, place)
 
     def run(self, command: str) -> str:
-        if command.strip().startswith("conda "):
+        if re.match(r"\s*(/opt/conda/bin/)?conda ", command):
             return self.conda(*map(shlex.split, map(self.here, command.strip().splitlines())))
         said = self.tools.run(f"sh -euc {shlex.quote(self.here(command))}", self.folder, self.environment)
         if "pip install" in command and "poetry==" in command and "POETRY_PYPI_MIRROR_URL" in self.environment:
