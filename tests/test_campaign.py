@@ -161,6 +161,26 @@ def test_the_next_ring_waits_for_ci_and_halts_at_what_is_newly_broken(group: Gro
     assert group.requests() == {"a": 1, "b": 1, "c": 1, "conflict": 0}
 
 
+def test_a_campaign_goes_on_with_more_rings(group: Group) -> None:
+    first = group.update("--rings", "a")
+    assert (first.object["state"], first.object["reason"]) == (
+        "running",
+        "3 repositories are in no ring yet: --rings ...,100%",
+    )
+    assert group.requests() == {"a": 1, "b": 0, "c": 0, "conflict": 0}
+    done = group.update("--rings", "a,100%")
+    assert done.object["state"] == "done"
+    assert {each["name"]: each["ring"] for each in done.object["repositories"]} == {
+        "acme/a": 0,
+        "acme/b": 1,
+        "acme/c": 1,
+        "acme/conflict": 1,
+    }
+    assert group.requests() == {"a": 1, "b": 1, "c": 1, "conflict": 0}
+    wrong = group.update("--rings", "z*", "--campaign", "other")
+    assert (wrong.code, wrong.object["error"]["message"]) == (2, "nobody is in the ring 'z*'")
+
+
 def test_no_more_requests_are_open_than_wanted(group: Group) -> None:
     done = group.update("--rings", "100%", "--most-open", "2")
     assert done.object["state"] == "running"

@@ -85,8 +85,7 @@ class Runner:
         room = self.rollout.most_open or len(actions)
         if self.rollout.most_open:
             room -= sum(self._is_open(action) for action in actions if action.state == "requested")
-        rings = sorted({action.ring for action in actions})
-        for ring in rings:
+        for ring in range(len(self.campaign.rings)):
             inside = [action for action in actions if action.ring == ring]
             for action in inside:
                 if action.state not in OPEN:
@@ -97,6 +96,9 @@ class Runner:
                 room -= action.state == "requested"
             if reason := self._wait_for_results(inside, ring):
                 return self._end("halted" if reason.startswith("ring") else "running", reason)
+        outside = sum(action.ring == len(self.campaign.rings) for action in actions)
+        if outside:
+            return self._end("running", f"{outside} repositories are in no ring yet: --rings ...,100%")
         return self._end("done", "")
 
     def _end(self, state: str, reason: str) -> str:
@@ -227,12 +229,22 @@ class Runner:
 
 
 def plan(campaign: Campaign, members: Sequence[Member]) -> list[Action]:
-    """Which repository comes in which ring: in an order that has nothing to do with their names."""
+    """Which repository comes in which ring: in an order that has nothing to do with their names.
+
+    Those in no ring come after the last one, and wait there for a ring of their own.
+    """
     wanted = [member for member in members if not member.archived]
     order = sorted(wanted, key=lambda each: hashlib.sha256(f"{campaign.id} {each.name}".encode()).digest())
     ring_of: dict[str, int] = {}
     for ring, text in enumerate(campaign.rings):
-        for member in _in_ring(text, order):
+        inside = list(_in_ring(text, order))
+        if not inside and order:
+            raise UsageError(
+                f"nobody is in the ring '{text}'",
+                cause="a ring is a number, a share such as 5%, or a pattern of names",
+                tip="for example: --rings 1,vision-*,25%,100%",
+            )
+        for member in inside:
             ring_of.setdefault(member.name, ring)
     last = len(campaign.rings)
     return [Action(each.name, ring_of.get(each.name, last), each) for each in order]
@@ -369,7 +381,7 @@ def _plan_lines(proposal: Proposal, outcome: Outcome, campaign: Campaign, *, loc
 
 
 def start(ledger: Ledger, name: str, place: str, rings: Sequence[str], target: Mapping[str, object]) -> Campaign:
-    """The campaign of this name: the one that is in the ledger, or a new one, which is not stored yet."""
+    """The campaign of this name: the one that is in the ledger, with these rings, or a new one."""
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) or name.endswith((".lock", ".")) or ".." in name:
         raise UsageError(
             f"'{name}' cannot be the name of a campaign", cause="it becomes a branch: letters, digits, . _ -"
@@ -382,7 +394,7 @@ def start(ledger: Ledger, name: str, place: str, rings: Sequence[str], target: M
                 cause=f"it began on {known.created} with {known.place} and {known.target}",
                 tip="give this one another name: --campaign NAME",
             )
-        return known
+        return replace(known, rings=list(rings))
     return Campaign(name, place, dict(target), list(rings), now())
 
 
