@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from environments import PythonOf
 from hosts.tools import Tools
 from repositories import STACK, TEMPLATE, choices, resolve, write
@@ -45,16 +46,26 @@ def test_the_notebook_passes_its_tests_and_shows_a_real_run(kind: str, repositor
         repository.run("marimo", "check", "--strict", twin)
     else:
         notebook = twin.with_suffix(".ipynb")
+        strip = hook("notebook-outputs", repository.folder)
         before = notebook.read_bytes(), twin.read_bytes()
         repository.run("jupytext", "--sync", notebook)
-        repository.run("nbstripout", notebook)
+        repository.run(*strip, notebook)
         assert (notebook.read_bytes(), twin.read_bytes()) == before, "one notebook, without outputs"
         repository.run("jupyter", "execute", "--inplace", notebook)
         outputs = [output for cell in json.loads(notebook.read_text())["cells"] for output in cell.get("outputs", [])]
         assert any("runs/debug" in "".join(output.get("text", "")) for output in outputs)
         assert any("image/png" in output.get("data", {}) for output in outputs)
-        repository.run("nbstripout", notebook)
+        repository.run(*strip, notebook)
         assert notebook.read_bytes() == before[0], "nothing of a run stays in git"
+
+
+def hook(name: str, folder: Path) -> list[str]:
+    """The command of a hook, in an environment that is active."""
+    configuration = yaml.safe_load((folder / ".pre-commit-config.yaml").read_text())
+    (entry,) = [
+        one["entry"] for repository in configuration["repos"] for one in repository["hooks"] if one["id"] == name
+    ]
+    return str(entry).removeprefix("uv run ").split()
 
 
 @pytest.mark.complete
