@@ -63,13 +63,14 @@ def free_threaded(framework: str) -> list[str]:
 
 def test_the_combinations_are_those_that_the_questions_allow(space: Space) -> None:
     without_modal = [some for some in choices("launchers") if "modal" not in some]
-    linked = sum(  # of framework, package manager, accelerator, python, checker and CI; of launchers and libraries
+    linked = sum(  # of framework, package manager, accelerator, python, checker, CI, launchers, libraries, containers
         len(without_modal if each["accelerator"] in {"rocm", "tpu"} else choices("launchers"))
         * len(STACK["libraries"][each["framework"]])
+        * (1 if (each["framework"], each["accelerator"]) == ("jax", "rocm") else len(choices("containers")))
         * (2 if each["package_manager"] == "uv" and each["python"] in free_threaded(each["framework"]) else 1)
         for each in legal_combinations()
     )
-    free = math.prod(len(choices(name)) for name in ("example", "config", "license", "editor"))
+    free = math.prod(len(choices(name)) for name in ("example", "config", "license", "editor", "notebooks"))
     yes_or_no = sum(question.type == "bool" for question in space.template.questions.values()) - 1
     assert space.total == linked * free * 2**yes_or_no
 
