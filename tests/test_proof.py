@@ -70,7 +70,7 @@ def test_the_combinations_are_those_that_the_questions_allow(space: Space) -> No
         * (2 if each["package_manager"] == "uv" and each["python"] in free_threaded(each["framework"]) else 1)
         for each in legal_combinations()
     )
-    free = math.prod(len(choices(name)) for name in ("example", "config", "license", "editor", "notebooks"))
+    free = math.prod(len(choices(name)) for name in ("example", "config", "trackers", "license", "editor", "notebooks"))
     yes_or_no = sum(question.type == "bool" for question in space.template.questions.values()) - 1
     assert space.total == linked * free * 2**yes_or_no
 
