@@ -393,6 +393,8 @@ def test_what_a_repository_says_of_itself_is_found(name: str, expected: dict[str
         ({"a.py": "print 'old'\nimport torch\n"}, "framework", ("pytorch", STATED)),
         ({"a.py": "x = 'import torch'\n"}, "framework", ("pytorch", GUESS)),
         ({"requirements.txt": "flax\n"}, "framework", ("jax", LIKELY)),
+        ({"a.py": "import torch\nfrom lightning.pytorch import Trainer\n"}, "library", ("lightning", LIKELY)),
+        ({"a.py": "import jax\nimport equinox as eqx\n"}, "library", ("equinox", LIKELY)),
         ({"uv.lock": "", "poetry.lock": ""}, "package_manager", ("uv", GUESS)),
         ({"environment.yml": "", "requirements.txt": ""}, "package_manager", ("conda", LIKELY)),
         ({"pyproject.toml": '[project]\nrequires-python = ">=3.8,<3.10"\n'}, "python", (">=3.8,<3.10", GUESS)),

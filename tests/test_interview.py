@@ -159,7 +159,10 @@ def test_each_answer_can_be_chosen_and_changed_again_before_anything_is_written(
     assert list(folder.glob("grokking")) == []
     terminal.press(*[DOWN] * 7, ENTER)  # the framework: after name, package, description, author, e-mail, licence
     terminal.expect("Which framework?")
-    terminal.press(UP, ENTER)  # PyTorch has no build for CUDA 12.9, so the accelerator is asked again
+    terminal.press(UP, ENTER)  # PyTorch has neither Equinox nor a build for CUDA 12.9, so both are asked again
+    terminal.expect("equinox is no library for PyTorch")
+    terminal.expect("Which library for its training?")
+    terminal.press(ENTER)
     terminal.expect("PyTorch from uv has no cu129 build")
     terminal.expect("What will it run on?")
     terminal.press(ENTER)

@@ -25,6 +25,11 @@ FRAMEWORKS = {
     "pytorch": {"torch", "torchvision", "lightning", "pytorch_lightning", "pytorch-lightning", "transformers", "timm"},
     "jax": {"jax", "jaxlib", "flax", "optax", "equinox", "haiku", "dm-haiku", "orbax"},
 }
+LIBRARIES = {
+    "equinox": {"equinox"},
+    "lightning": {"lightning", "pytorch_lightning"},
+    "nnx": {"flax"},
+}
 LICENCES = {
     "mit": r"\bMIT\b|Permission is hereby granted, free of charge",
     "apache-2.0": r"\bApache\b",
@@ -146,6 +151,7 @@ def infer(files: Files, offered: Mapping[str, list[object]]) -> dict[str, Found]
         "author_email": _address_of_author(files),
         "license": _licence(files),
         "framework": _framework(files),
+        "library": _library(files),
         "package_manager": _manager(files),
         "accelerator": _accelerator(files),
         "python": _python(files, [str(version) for version in offered.get("python", [])]),
@@ -256,6 +262,18 @@ def _framework(files: Files) -> Found:
         for name in sorted(names & files.requirements.keys()):
             return Found(framework, files.requirements[name], LIKELY)
     return Found("pytorch", "nothing imports PyTorch or JAX", GUESS)
+
+
+def _library(files: Files) -> Found | None:
+    """The library of the framework that is imported most."""
+    framework = _framework(files).value
+    importing = {
+        library: sorted({path for name in names for path in files.imports.get(name, ())})
+        for library, names in LIBRARIES.items()
+        if names & FRAMEWORKS[str(framework)]
+    }
+    most = max(importing, key=lambda library: len(importing[library]), default=None)
+    return Found(most, f"imported in {importing[most][0]}", LIKELY) if most and importing[most] else None
 
 
 def _manager(files: Files) -> Found | None:

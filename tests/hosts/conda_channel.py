@@ -134,7 +134,9 @@ def write(root: Path, torch: Sequence[Path]) -> None:
         work = Path(folder)
         packages = [*python_packages(work / "python"), *cuda_version_packages()]
         packages += pytorch_packages(install(work / "torch", torch, "--no-deps"))
-        packages += pypi_packages(install(work / "pypi", pypi_requirements()))
+        without_torch = work / "overrides.txt"  # what needs it takes the package pytorch above
+        without_torch.write_text("torch ; python_version < '3'\n")
+        packages += pypi_packages(install(work / "pypi", pypi_requirements(), "--overrides", str(without_torch)))
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             list(threads.map(lambda package: package.write(channel), packages))
     asyncio.run(index_fs(channel))
@@ -296,7 +298,7 @@ def requested_extras(installed: Sequence[Distribution]) -> dict[str, set[str]]:
         for requirement in asking:
             extras.setdefault(canonicalize_name(requirement.name), set()).update(requirement.extras)
         active = [one for distribution in installed for one in active_requirements(distribution, extras)]
-        asking = [one for one in active if not one.extras <= extras[canonicalize_name(one.name)]]
+        asking = [one for one in active if not one.extras <= extras.get(canonicalize_name(one.name), set())]
     return extras
 
 
