@@ -309,7 +309,7 @@ TOOLS = [
     ),
     Mutant(
         "a heading that comes twice",
-        (Edit("template/{{ prek }}/readme.part", "\n## Check\n\nAgain.\n"),),
+        (Edit("template/{{ prek }}/readme.part", "\n## Tasks\n\nAgain.\n"),),
         "markdownlint",
         r"MD024",
         {"hooks": True},

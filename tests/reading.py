@@ -275,8 +275,8 @@ def _manifest(path: str, text: str) -> Iterator[Fact]:
         yield from (("requires", f"{path} {group}", name) for name in names(requirements))
     if DEVELOPMENT in groups:  # without it, another file says what to install
         yield from (("installs", f"{path} {group}") for group in ({*groups} - {DEVELOPMENT} or {DEVELOPMENT}))
+    yield from (("defines task", task) for task in tool.get("poe", {}).get("tasks", {}))
     for task, line in tasks(manifest):
-        yield "defines task", task
         yield from (("writes", written) for written in WRITES.findall(line))
         yield from (("writes", WRITTEN_BY[words]) for words in WRITTEN_BY if line.startswith(f"{words} "))
         if task == "check":

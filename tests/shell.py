@@ -79,7 +79,7 @@ def tasks(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         for step in steps:
             if isinstance(step, str):
                 yield name, f"poe {step}" if step is not task else step
-            else:
+            elif "interpreter" not in step:  # else it is no shell
                 yield from ((name, step[key]) for key in ("cmd", "shell") if key in step)
 
 

@@ -134,10 +134,27 @@ def passes_its_own_ci_and_trains(repository: Repository) -> None:
     for step in repository.ci["steps"]:
         if "run" in step and not PROVIDED.match(step["run"]):
             repository.run(step["run"])
-    repository.follow(f"{repository.answers['run']}python -m demo train debug")
-    assert (repository.folder / "runs" / "debug" / "metrics.jsonl").stat().st_size > 0
+    does_what_its_tasks_say(repository)
     untracked = repository.run("git status --porcelain --untracked-files=all").splitlines()
     assert all(line.startswith("?? ") and line.endswith(".lock") for line in untracked), untracked
+
+
+def does_what_its_tasks_say(repository: Repository) -> None:
+    """Each task of the README that CI and the lock have not run."""
+    folder, poe = repository.folder, f"{repository.answers['run']}poe"
+    assert repository.run(f"{poe} --dry-run check").count("=>") == 4  # Ruff twice, types, tests
+    repository.follow(f"{poe} format")
+    repository.follow(f"{poe} smoke")
+    assert not [*folder.glob("runs/*/config.json")]
+    repository.run(f"{poe} train debug --name short --optim.steps 3")
+    repository.follow(f"{poe} sweep")
+    trained = sorted(path.parent.name for path in folder.glob("runs/*/result.json"))
+    assert trained == ["debug-seed=0", "debug-seed=1", "short"]
+    before = {str(path.relative_to(folder)) for path in folder.rglob("*")}
+    repository.follow(f"{poe} clean")
+    removed = before - {str(path.relative_to(folder)) for path in folder.rglob("*")}
+    assert {".pytest_cache", ".ruff_cache", "src/demo/__pycache__", "tests/__pycache__"} <= removed
+    assert all(re.match(r"\.\w+_cache|(src|tests)/(.*/)?__pycache__", path) for path in removed), removed
 
 
 @pytest.mark.complete

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
-from . import keys, transaction
+from . import keys
 from .errors import LabrigError, RecordError, UsageError, did_you_mean
 from .migration import migrate
+from .policy import POLICY_FILE, Following, Policies, Standard, Standards, open_policy, read_following, standards
 from .record import Record, find_version, read_record
-from .render import ANSWERS_FILE
+from .render import ANSWERS_FILE, Template
 from .report import RED, Report
 from .repository import Repository
 from .source import Source
@@ -37,6 +38,8 @@ RULES = {
     "LR006": Rule("invalid", "A file is not valid in its format."),
     "LR007": Rule("interrupted", "An update was stopped half way."),
     "LR008": Rule("answers", "The newest version of the template cannot take an answer as it is."),
+    "LR009": Rule("policy", "The repository is not as its organization's policy asks."),
+    "LR010": Rule("waiver", "An exception from the policy has expired."),
 }
 
 # What a repository is there for: the template starts these files, and what becomes of them is the user's affair.
@@ -65,12 +68,14 @@ class Result:
     findings: tuple[Finding, ...]
 
 
-def check(directories: Sequence[Path], ignored: Sequence[str], *, sarif: bool, report: Report) -> int:
-    """Look at repositories; the exit code is 1 when something is off."""
+def check(
+    directories: Sequence[Path], ignored: Sequence[str], *, sarif: bool, report: Report, policy: str | None = None
+) -> int:
+    """Look at repositories; the exit code is 1 when something is off. policy: instead of those that they follow."""
     unknown = [rule for rule in ignored if rule not in RULES]
     if unknown:
         raise UsageError(f"there is no rule {unknown[0]}" + did_you_mean(unknown[0], RULES), tip=", ".join(RULES))
-    with Checks() as checks:
+    with Checks(policy) as checks:
         if len(directories) > 1:
             results = [checks.look_or_say(directory, ignored) for directory in directories]
         else:
@@ -87,11 +92,13 @@ def check(directories: Sequence[Path], ignored: Sequence[str], *, sarif: bool, r
 
 
 class Checks:
-    """Checks of many repositories: each template is opened once."""
+    """Checks of many repositories: each template and each policy is opened once."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: str | None = None) -> None:
+        self._policy = policy
         self._stack = ExitStack()
         self._versions: dict[str | None, Versions] = {}
+        self._policies: dict[str, Policies] = {}
 
     def __enter__(self) -> Checks:
         return self
@@ -109,30 +116,55 @@ class Checks:
 
     def look(self, directory: Path, ignored: Sequence[str] = ()) -> Result:
         """What is off in one repository."""
-        repository = Repository(directory)
+        return self.examine(Repository(directory), str(directory), ignored)
+
+    def examine(self, repository: Repository, name: str, ignored: Sequence[str] = ()) -> Result:
+        """The same for a repository that is open; `name` is shown."""
         version = newest = None
         findings: list[Finding] = []
-        if transaction.interrupted(repository):
+        required: tuple[str, ...] = ()
+        standard = None
+        if repository.is_interrupted:
             findings.append(_finding("LR007", "an update was stopped half way", "labrig update undoes it first"))
         try:
             record = read_record(repository)
             version = record.version
-            versions = self._open(record)
+            versions = self.open(record)
             source, _ = find_version(versions.history, record, None)
             target = versions.history.newest_after(source)
             newest = target.commit
-            rendered = render_old(repository, versions, source, record)
+            following, found = self.standards(repository)
+            standard = found.new
+            if standard is not None:
+                required = standard.policy.rules
+                standard.policy.require_valid(versions.template(target))
+            rendered = render_old(repository, versions, source, record, found.old)
             findings += _behind(record, source, target)
-            findings += _files(repository, rendered)
-            require_truth(repository, versions, record, rendered)
+            if standard is not None:
+                findings += _policy(following, standard, versions.template(source), rendered)
+            findings += _files(repository, rendered, found.old.files if found.old else frozenset())
+            require_truth(repository, versions, record, rendered, found.old)
             if target.commit_hash != source.commit_hash:
                 findings += _answers(repository, versions, target, rendered)
         except RecordError as error:
             findings.append(_finding("LR002", _sentence(error), (error.tip or "").replace("\n", "; ")))
-        kept = [finding for finding in findings if finding.rule not in ignored]
-        return Result(str(directory), version, newest, tuple(sorted(kept, key=lambda f: (f.rule, f.path, f.line))))
+        kept = [finding for finding in findings if finding.rule not in ignored or finding.rule in required]
+        if standard is not None:
+            kept = [finding for finding in kept if not standard.is_waived(finding.rule, finding.path)]
+        return Result(name, version, newest, tuple(sorted(kept, key=lambda f: (f.rule, f.path, f.line))))
 
-    def _open(self, record: Record) -> Versions:
+    def standards(self, repository: Repository) -> tuple[Following | None, Standards]:
+        """The policy that a repository says it follows, and what it asks."""
+        following = read_following(repository)
+        where = self._policy or (following.url if following else None)
+        if where is None:
+            return following, Standards()
+        if where not in self._policies:
+            self._policies[where] = self._stack.enter_context(open_policy(where))
+        return following, standards(following, self._policies[where], repository.names)
+
+    def open(self, record: Record) -> Versions:
+        """The template of a repository, opened at the first look."""
         if record.where not in self._versions:
             self._versions[record.where] = self._stack.enter_context(open_versions(record, Request()))
         return self._versions[record.where]
@@ -157,10 +189,31 @@ def _answers(repository: Repository, versions: Versions, target: Source, rendere
         yield _finding("LR008", each.reason, f"labrig update {each.word('update')}")
 
 
-def _files(repository: Repository, rendered: Rendered) -> Iterator[Finding]:
+def _policy(
+    following: Following | None, standard: Standard, template: Template, rendered: Rendered
+) -> Iterator[Finding]:
+    source = standard.policy.source
+    if following is None:
+        yield Finding(
+            "LR009", POLICY_FILE, 1, f"it does not follow the policy {source.url}", "labrig update --policy URL"
+        )
+    elif following.url != source.url:
+        message = f"it follows {following.url}, and not the policy {source.url}"
+        yield Finding("LR009", POLICY_FILE, 1, message, "labrig update --policy URL")
+    elif following.commit != source.commit_hash:
+        message = f"the policy is at {source.commit} now; this follows {str(following.commit)[:12]}"
+        yield Finding("LR001", POLICY_FILE, 1, message, "labrig update")
+    for _, sentence in standard.deviations(template, rendered.answers.recorded):
+        yield _finding("LR009", sentence, "labrig update, or a waiver in the policy")
+    for waiver in standard.expired:
+        yield _finding("LR010", waiver.sentence, f"ask {waiver.owner}: keep to the policy, or give it a new day there")
+
+
+def _files(repository: Repository, rendered: Rendered, theirs: Collection[str]) -> Iterator[Finding]:
+    """What is off in the files of the template. theirs: those of the policy's layers, which are all kept."""
     for path in repository.files:
         if path in rendered.files and path != ANSWERS_FILE:
-            content = _read(repository, path)
+            content = repository.read(path)
             for number, line in enumerate((content or b"").split(b"\n"), 1):
                 if line.startswith((b"<<<<<<< ", b">>>>>>> ")):
                     yield Finding("LR005", path, number, "a conflict marker is left", "decide, and remove the markers")
@@ -168,12 +221,12 @@ def _files(repository: Repository, rendered: Rendered) -> Iterator[Finding]:
     for path, file in rendered.files.items():
         if path == ANSWERS_FILE:
             continue
-        content = _read(repository, path)
+        content = repository.read(path)
         if content is None:
-            if is_managed(path) and not repository.ignored([path]):
+            if (is_managed(path) or path in theirs) and not repository.ignored([path]):
                 fix = f"git log --diff-filter=D -- {path} shows who deleted it; if it is not wanted: --ignore LR004"
                 yield Finding("LR004", path, 1, "the template has this file, and it is gone here", fix)
-        elif is_managed(path) and content != file.content:
+        elif (is_managed(path) or path in theirs) and content != file.content and path != POLICY_FILE:
             yield from _drift(path, file.content, content)
 
 
@@ -233,11 +286,6 @@ def _line_of(text: str, key: str) -> int:
     word = re.escape(key.rstrip("[]").split(".")[-1].strip("[]"))
     pattern = re.compile(rf"(^|[\s\"'.\[])\"?{word}\"?\s*[=:\]]")
     return next((number for number, line in enumerate(text.splitlines(), 1) if pattern.search(line)), 1)
-
-
-def _read(repository: Repository, path: str) -> bytes | None:
-    place = repository.root / path
-    return place.read_bytes().replace(b"\r\n", b"\n") if place.is_file() else None
 
 
 # Reports

@@ -34,7 +34,10 @@ Where = Annotated[
 Preset = Annotated[
     list[str] | None,
     typer.Option(
-        "--preset", "-p", metavar="NAME|FILE|URL#NAME", help="Start from a preset; may be repeated. [LABRIG_PRESET]"
+        "--preset",
+        "-p",
+        metavar="NAME|FILE|URL#NAME",
+        help="Start from a preset, or from an organization's policy; may be repeated. [LABRIG_PRESET]",
     ),
 ]
 Settings = Annotated[
@@ -46,6 +49,18 @@ AnswersFile = Annotated[
 ]
 Version = Annotated[
     str | None, typer.Option("--template-version", metavar="REF", help="A tag, branch or commit of the template.")
+]
+
+
+PolicyPlace = Annotated[
+    str | None,
+    typer.Option(
+        "--policy",
+        metavar="URL|PATH",
+        envvar="LABRIG_POLICY",
+        show_envvar=False,
+        help="An organization's policy, instead of the one that the repository follows. [LABRIG_POLICY]",
+    ),
 ]
 
 
@@ -299,6 +314,7 @@ def _add_updates(app: typer.Typer, program: Program) -> None:
         yes: Yes = False,
         lock: Lock = True,
         test: Tests = False,
+        policy: PolicyPlace = None,
         template: Where = None,
         json: Json = False,
         quiet: Quiet = False,
@@ -313,6 +329,7 @@ def _add_updates(app: typer.Typer, program: Program) -> None:
             forget=forget or [],
             to=to,
             stated=stated,
+            policy=policy,
             template=template,
             plan=plan,
             yes=yes,
@@ -331,6 +348,7 @@ def _add_updates(app: typer.Typer, program: Program) -> None:
         yes: Yes = False,
         lock: Lock = True,
         test: Tests = False,
+        policy: PolicyPlace = None,
         template: Where = None,
         json: Json = False,
         quiet: Quiet = False,
@@ -345,6 +363,7 @@ def _add_updates(app: typer.Typer, program: Program) -> None:
             settings=settings,
             forget=forget or [],
             stated=stated,
+            policy=policy,
             template=template,
             same_version=True,
             plan=plan,
@@ -363,6 +382,7 @@ def _add_updates(app: typer.Typer, program: Program) -> None:
         to: To = None,
         stated: From = None,
         forget: Forget = None,
+        policy: PolicyPlace = None,
         template: Where = None,
         json: Json = False,
     ) -> None:
@@ -377,6 +397,7 @@ def _add_updates(app: typer.Typer, program: Program) -> None:
             forget=forget or [],
             to=to,
             stated=stated,
+            policy=policy,
             template=template,
             same_version=bool(settings) and not to,
         )
@@ -395,13 +416,14 @@ def _add_looks(app: typer.Typer, program: Program) -> None:
             list[str] | None, typer.Option("--ignore", metavar="RULE", help="Leave a rule out; may be repeated.")
         ] = None,
         sarif: Annotated[bool, typer.Option("--sarif", help="SARIF on stdout, for code hosts.")] = False,
+        policy: PolicyPlace = None,
         json: Json = False,
         quiet: Quiet = False,
     ) -> None:
         from .check import check as run
 
         del json, quiet
-        raise typer.Exit(run(directories or [], ignore or [], sarif=sarif, report=program.report))
+        raise typer.Exit(run(directories or [], ignore or [], sarif=sarif, report=program.report, policy=policy))
 
     @app.command("why", help="Say which answer, layer and version wrote a line, or that it is yours.")
     def why(

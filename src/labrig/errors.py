@@ -95,8 +95,14 @@ class PresetError(UsageError):
     kind = "preset"
 
 
+class PolicyError(UsageError):
+    """A policy cannot be read, contradicts itself, or speaks of what the template does not have."""
+
+    kind = "policy"
+
+
 class LockedAnswerError(AnswerError):
-    """A preset fixes this answer for everybody who uses it."""
+    """A preset or a policy fixes this answer for everybody who uses it."""
 
     kind = "locked_answer"
 

@@ -68,7 +68,7 @@ class Interview:
         chosen = str(_select("Start from", [(label, value, "") for label, value in rows], RECOMMENDED))
         for preset in self.presets:
             if preset.name == chosen:
-                self.given.add(preset.answers, f"the preset {preset.name}")
+                self.given.add(preset.answers, preset.title)
                 self.given.lock(preset)
         return chosen
 
@@ -123,7 +123,7 @@ class Interview:
                 (
                     f"{name:{width}}  {to_text(answer)}",
                     name,
-                    f"fixed by the preset {self.given.locked_by}" if name in self.given.locked else "",
+                    f"fixed by {self.given.locked_by[name]}" if name in self.given.locked else "",
                 )
                 for name, answer in answers.recorded.items()
             ]

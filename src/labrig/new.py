@@ -11,16 +11,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import presets, project, questionnaire
+from . import policy, presets, project, questionnaire
 from .environment import commands, install, plan, train, training
 from .errors import AnswerError, NotInteractiveError, UsageError
 from .machine import defaults
 from .questionnaire import Given, Questionnaire, Suggest
 from .render import ANSWERS_FILE, Answers, RenderedFile, Template
 from .report import GREEN, Report
+from .update import render
 
 if TYPE_CHECKING:
     from .machine import Machine
+    from .policy import Standard
+    from .presets import Preset
     from .source import Source
 
 
@@ -74,10 +77,34 @@ def new(
 
     `machine` says what this machine has, and may have to wait for that; without it the template's defaults stand.
     """
+    preset = presets.combine(request.presets)
+    with policy.policy_among(request.presets) as found:
+        standard = None
+        if found is not None:
+            policies, name = found
+            names = [Path(request.directory or ".").resolve().name]
+            standard = policies.newest().standard(names, name)
+            standard.policy.require_valid(template)
+            for waiver in standard.expired:
+                report.warn(waiver.sentence)
+        _new(request, source, template, machine, report, preset=preset, standard=standard)
+
+
+def _new(
+    request: Request,
+    source: Source,
+    template: Template,
+    machine: Callable[[], Machine] | None,
+    report: Report,
+    *,
+    preset: Preset,
+    standard: Standard | None,
+) -> None:
     started = time.monotonic()
     given = questionnaire.gather(
         template,
-        preset=presets.combine(request.presets),
+        preset=preset,
+        levels=standard.presets if standard else (),
         answers_file=request.answers_file,
         environment=os.environ,
         settings=request.settings,
@@ -99,7 +126,9 @@ def new(
         choices = [] if request.presets else presets.available()
         answers = Interview(questions, choices, report).ask_all(advanced=request.advanced)
         started = time.monotonic()
-    files = template.render(answers, src_path=source.url, commit=source.commit, commit_hash=source.commit_hash)
+    if standard is not None:
+        standard.require_allowed(template, answers.recorded, "labrig new")
+    files = render(template, answers, source.url, source.commit, source.commit_hash, standard=standard)
     outcome = Outcome(directory, answers, files, _command(request, directory, questions, answers))
     complete = f"The files in {directory} are complete."
     try:

@@ -15,6 +15,7 @@ from .report import Report
 from .source import SHORTCUTS, open_repository
 
 DEFAULT_NAME = "default"  # of a preset in an organization's repository, when the reference ends without #NAME
+POLICY = "policy.toml"  # makes a repository of presets a policy; no preset itself
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,12 @@ class Preset:
     about: str = ""
     answers: Mapping[str, object] = field(default_factory=dict)
     locked: frozenset[str] = frozenset()
+    kind: str = "the preset"
+
+    @property
+    def title(self) -> str:
+        """How it is called in a message."""
+        return f"{self.kind} {self.name}"
 
     def over(self, base: Preset) -> Preset:
         """This preset on top of `base`: its answers win, except over those that `base` locks."""
@@ -128,8 +135,10 @@ def _load(reference: str, *, beside: Path, seen: tuple[str, ...]) -> Preset:
 
 def _from_folder(folder: Path, name: str, reference: str, seen: tuple[str, ...]) -> Preset:
     path = folder / f"{name}.toml"
+    if name == DEFAULT_NAME and not path.exists() and (folder / POLICY).is_file():
+        return Preset(name)  # a policy need not have presets
     if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
-        names = sorted(file.stem for file in folder.glob("*.toml"))
+        names = sorted(file.stem for file in folder.glob("*.toml") if file.name != POLICY)
         raise PresetError(
             f"there is no preset '{name}' in {reference.partition('#')[0]}" + did_you_mean(name, names),
             cause=f"it holds: {', '.join(names)}" if names else "it holds no *.toml",
@@ -157,6 +166,11 @@ def _read(path: Path, seen: tuple[str, ...]) -> Preset:
     if missing := sorted(preset.locked - set(preset.answers)):
         raise PresetError(f"the preset {path} locks {missing[0]} and does not answer it")
     return preset
+
+
+def is_place(place: str) -> bool:
+    """Whether a reference leads to a folder or a git repository, which may hold a policy."""
+    return _is_url(place) or Path(place).expanduser().is_dir()
 
 
 def _is_url(place: str) -> bool:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .report import Report
 
 VARIABLE = "LABRIG_"
-OTHER_VARIABLES = {"LABRIG_TEMPLATE", "LABRIG_PRESET"}
+OTHER_VARIABLES = {"LABRIG_TEMPLATE", "LABRIG_PRESET", "LABRIG_POLICY"}
 NOTHING = "none"  # how an empty list is typed
 OF_ONE_PROJECT = {"project_name", "package", "description", "repository"}
 
@@ -34,8 +34,8 @@ class Given:
 
     answers: dict[str, object] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
-    locked: Mapping[str, object] = field(default_factory=dict)
-    locked_by: str = ""
+    locked: dict[str, object] = field(default_factory=dict)
+    locked_by: dict[str, str] = field(default_factory=dict)
 
     def add(self, answers: Mapping[str, object], origin: str) -> None:
         """Put `answers` on top of what there is. `origin` is empty for the command line itself."""
@@ -44,14 +44,15 @@ class Given:
 
     def lock(self, preset: Preset) -> None:
         """Hold the locked answers of `preset` against everything added later."""
-        self.locked = {name: preset.answers[name] for name in preset.locked}
-        self.locked_by = preset.name
+        self.locked |= {name: preset.answers[name] for name in preset.locked}
+        self.locked_by |= dict.fromkeys(preset.locked, preset.title)
 
 
 def gather(
     template: Template,
     *,
     preset: Preset,
+    levels: Iterable[Preset] = (),
     answers_file: Path | None,
     environment: Mapping[str, str],
     settings: Iterable[str],
@@ -59,8 +60,9 @@ def gather(
 ) -> Given:
     """What was answered in advance; each level wins over those before it."""
     given = Given()
-    given.add(preset.answers, f"the preset {preset.name}")
-    given.lock(preset)
+    for level in (preset, *levels):
+        given.add({name: answer for name, answer in level.answers.items() if name not in given.locked}, level.title)
+        given.lock(level)
     if answers_file is not None:
         given.add(read_answers(answers_file, template), str(answers_file))
     for name, answer in environment_answers(template, environment).items():
@@ -170,7 +172,7 @@ class Questionnaire:
                 raise LockedAnswerError(
                     name,
                     f"{name} cannot be {to_text(answers.get(name))}",
-                    cause=f"the preset {self.given.locked_by} locks it to {to_text(value)}",
+                    cause=f"{self.given.locked_by[name]} locks it to {to_text(value)}",
                 )
         return answers
 

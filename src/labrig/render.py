@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
 from jinja2 import Template as JinjaTemplate
 from jinja2 import TemplateError as JinjaError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -441,6 +441,24 @@ class Template:
             return self._compiled[text].render(context)
         except (JinjaError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
             raise template_error(error, where, self.root) from error
+
+
+class Layer(Template):
+    """An organization's own folder, laid out like a template's: rendered with the template's answers and includes.
+
+    No answer leaves out a file of it.
+    """
+
+    def __init__(self, template: Template, root: Path, folder: str) -> None:
+        self.root = root.resolve()
+        self.questions = template.questions
+        self._all_questions = template._all_questions
+        self._folder = self.root / folder
+        self._excluded = template._excluded
+        self._excluded_by_answers = []
+        loaders = [_Loader(self.root), _Loader(template.root)]
+        self._environment = template._environment.overlay(loader=ChoiceLoader(loaders))
+        self._compiled = {}
 
 
 @dataclass(frozen=True)

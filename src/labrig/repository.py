@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -70,6 +71,27 @@ class Repository:
                 tip="git add --all && git commit --message Start",
             )
         raise RepositoryError(f"nothing in {self.root} is committed", tip="git add --all . && git commit")
+
+    @cached_property
+    def names(self) -> list[str]:
+        """How it may be called in a policy: as its host does, for example `acme/vision-a`, and `vision-a` alone."""
+        remote = self.git.attempt("remote", "get-url", "origin").stdout.decode(errors="replace").strip()
+        found = re.search(r"([^/:]+/([^/:]+?))(?:\.git)?/?$", remote)
+        return [found[1], found[2]] if found else [self.root.name]
+
+    def has(self, path: str) -> bool:
+        """Whether something stands at a path, committed or not."""
+        return (self.root / path).exists()
+
+    def read(self, path: str) -> bytes | None:
+        """The content of a file as it is, with ends of line as git keeps them; None when there is none."""
+        place = self.root / path
+        return place.read_bytes().replace(b"\r\n", b"\n") if place.is_file() else None
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether an update of it was killed half way."""
+        return (self.folder / "labrig/journal.json").exists()
 
     @cached_property
     def files(self) -> Tree:

@@ -106,8 +106,9 @@ def open_template(where: str | None = None, version: str | None = None) -> Itera
 class History:
     """A template with all its versions, each checked out once, as long as `open_history` is open."""
 
-    def __init__(self, repository: _Repository) -> None:
+    def __init__(self, repository: _Repository, *, is_template: bool = True) -> None:
         self._repository = repository
+        self._is_template = is_template
         self._known: dict[str, Source] = {}
         self._commits: dict[str | None, str | None] = {}
         self._is_before: dict[tuple[str, str], bool] = {}
@@ -157,17 +158,19 @@ class History:
     def _source(self, commit: str) -> Source:
         if commit not in self._known:
             root = self._repository.export(commit)
-            _check_is_template(root, self.url)
+            if self._is_template:
+                _check_is_template(root, self.url)
             name = self._repository.git("describe", "--tags", "--always", commit)
             self._known[commit] = Source(root, self.url, name, commit)
         return self._known[commit]
 
 
 @contextmanager
-def open_history(where: str | None = None) -> Iterator[History]:
+def open_history(where: str | None = None, *, is_template: bool = True) -> Iterator[History]:
     """Clone a template with all its versions into a temporary folder, which is removed at the end.
 
     where: what a repository records, or the user names; None is the template that came with labrig.
+    is_template: False for a repository of something else, such as a policy.
     """
     place = _find_own() if where is None else _find(where)
     if not place.has_history:
@@ -179,7 +182,7 @@ def open_history(where: str | None = None) -> Iterator[History]:
     with tempfile.TemporaryDirectory(prefix="labrig-template-", ignore_cleanup_errors=True) as folder:
         repository = _Repository(Path(folder), place)
         repository.clone()
-        yield History(repository)
+        yield History(repository, is_template=is_template)
 
 
 def is_own(where: str) -> bool:

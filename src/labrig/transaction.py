@@ -69,11 +69,6 @@ def alone(repository: Repository) -> Iterator[None]:
         os.close(handle)
 
 
-def interrupted(repository: Repository) -> bool:
-    """Whether a run was killed while it changed the repository."""
-    return (repository.folder / "labrig/journal.json").exists()
-
-
 def recover(repository: Repository) -> bool:
     """Undo or complete what a run that was killed had begun; True when there was something."""
     folder = repository.folder / "labrig"

@@ -22,6 +22,7 @@ from .errors import (
 )
 from .merge import Conflict, Entry, Merge, Store, is_binary, merge, open_store
 from .migration import Migration, migrate
+from .policy import Standard, Standards, open_policy, read_following, standards
 from .questionnaire import parse_settings, to_text, typed_answers, why_nobody_can_be_asked
 from .record import MOST_FORMER, Record, find_version, parse_record, read_record
 from .render import ANSWERS_FILE, Answers, RenderedFile, Template
@@ -44,6 +45,7 @@ class Request:
     to: str | None = None
     stated: str | None = None  # what --from says the repository was made of
     template: str | None = None
+    policy: str | None = None  # instead of the one that the repository follows
     same_version: bool = False  # other answers only
     plan: bool = False
     yes: bool = False
@@ -73,6 +75,7 @@ class Situation:
     record: Record
     versions: Versions
     store: Store
+    standards: Standards = field(default_factory=Standards)
 
 
 @dataclass(frozen=True)
@@ -114,8 +117,12 @@ def update(request: Request, report: Report) -> int:
     with transaction.alone(repository):
         repository.require_quiet()
         record = _record(repository, request)
-        with open_versions(record, request) as versions, repository_store(repository) as store:
-            proposal = decide(Situation(repository, record, versions, store), request, report)
+        with (
+            open_versions(record, request) as versions,
+            open_standards(repository, request.policy) as found,
+            repository_store(repository) as store,
+        ):
+            proposal = decide(Situation(repository, record, versions, store, found), request, report)
             if proposal is None:
                 _report_nothing(request, record, report)
                 return 0
@@ -162,6 +169,18 @@ def open_versions(record: Record, request: Request) -> Iterator[Versions]:
 
 
 @contextmanager
+def open_standards(repository: Repository, where: str | None) -> Iterator[Standards]:
+    """What the policy of a repository asked of it, and what it asks now; without a policy, nothing."""
+    following = read_following(repository)
+    where = where or (following.url if following else None)
+    if where is None:
+        yield Standards()
+        return
+    with open_policy(where) as policies:
+        yield standards(following, policies, repository.names)
+
+
+@contextmanager
 def repository_store(repository: Repository) -> Iterator[Store]:
     """A store for merges beside the repository's objects."""
     repository.fetch_missing()
@@ -188,9 +207,10 @@ def propose(situation: Situation, request: Request) -> Proposal | None:
     repository, record, versions, store = situation.repository, situation.record, situation.versions, situation.store
     source, remarks = find_version(versions.history, record, request.stated)
     target = _target(versions.history, source, request)
-    old = render_old(repository, versions, source, record)
+    standard = situation.standards.new
+    old = render_old(repository, versions, source, record, situation.standards.old)
     if request.stated is None:
-        require_truth(repository, versions, record, old)
+        require_truth(repository, versions, record, old, situation.standards.old)
     template = versions.template(target)
     given = typed_answers(template, parse_settings(request.settings))
     for name in given:
@@ -198,19 +218,24 @@ def propose(situation: Situation, request: Request) -> Proposal | None:
             raise UnknownQuestionError(
                 name, f"there is no question '{name}'" + did_you_mean(name, template.questions), tip="labrig questions"
             )
-    migration = migrate(
-        template,
-        old.answers.recorded,
-        given,
-        folder_name=repository.root.name,
-        forgotten=frozenset(request.forget),
+    wishes: dict[str, object] = {}
+    if standard is not None:
+        standard.policy.require_valid(template)
+        wishes = standard.wishes(template, old.answers.recorded)
+        remarks += [waiver.sentence for waiver in standard.expired]
+        given |= standard.corrections(template, old.answers.recorded, given)
+    migration = _migrate(
+        template, old, given, wishes, folder_name=repository.root.name, forgotten=frozenset(request.forget)
     )
     migration.require_decided(_command(request))
+    if standard is not None:
+        standard.require_allowed(template, migration.answers.recorded, _command(request))
     url = versions.history.url if request.template else record.url
     same_template = target.commit_hash == source.commit_hash and request.template is None and request.stated is None
+    same_template = same_template and standard is None
     if same_template and migration.answers.recorded == old.answers.recorded:
         return None  # the tag may be called otherwise meanwhile
-    new_files = render(template, migration.answers, url, target.commit, target.commit_hash)
+    new_files = render(template, migration.answers, url, target.commit, target.commit_hash, standard=standard)
     if ANSWERS_FILE not in new_files:
         raise TemplateError(
             f"version {target.commit} of the template does not record the answers",
@@ -265,9 +290,18 @@ def _target(history: History, source: Source, request: Request) -> Source:
 
 
 def render(
-    template: Template, answers: Answers, url: str, commit: str | None, commit_hash: str | None
+    template: Template,
+    answers: Answers,
+    url: str,
+    commit: str | None,
+    commit_hash: str | None,
+    *,
+    standard: Standard | None = None,
 ) -> dict[str, RenderedFile]:
-    """What the template gives, without the keys that are left to the user: `exclude` may hold FILE:KEY."""
+    """What the template gives, without the keys that are left to the user: `exclude` may hold FILE:KEY.
+
+    What the layers of a policy write comes after it, in place of files of the same name.
+    """
     files = template.render(answers, src_path=url, commit=commit, commit_hash=commit_hash)
     left: dict[str, list[str]] = {}
     for path, colon, key in (word.partition(":") for word in str(answers.get("exclude", "")).split()):
@@ -280,10 +314,14 @@ def render(
             files[path] = replace(files[path], content=kept.encode())
         else:
             del files[path]
+    if standard is not None:
+        files |= standard.render(template, answers, src_path=url, commit=commit, commit_hash=commit_hash)
     return files
 
 
-def render_old(repository: Repository, versions: Versions, source: Source, record: Record) -> Rendered:
+def render_old(
+    repository: Repository, versions: Versions, source: Source, record: Record, standard: Standard | None = None
+) -> Rendered:
     """What the template gave with the answers that are recorded."""
     template = versions.template(source)
     try:
@@ -306,10 +344,29 @@ def render_old(repository: Repository, versions: Versions, source: Source, recor
             cause="the file was edited by hand, or it is of another version",
             tip=f"git log -p -- {ANSWERS_FILE} shows what it said before; or: labrig update --from VERSION",
         )
-    files = render(template, answers, record.url, record.version, record.commit_hash)
+    files = render(template, answers, record.url, record.version, record.commit_hash, standard=standard)
     others = {name: value for name, value in record.answers.items() if name not in template.questions}
     answers = Answers(answers.values_by_name, {**answers.recorded, **others}, answers.folder_name)
     return Rendered(source, answers, files)
+
+
+def _migrate(
+    template: Template,
+    old: Rendered,
+    given: Mapping[str, object],
+    wishes: dict[str, object],
+    *,
+    folder_name: str,
+    forgotten: frozenset[str],
+) -> Migration:
+    """The answers in the new version. What the policy wishes is left out where it cannot be answered."""
+    while True:
+        answers = {**wishes, **given}
+        try:
+            return migrate(template, old.answers.recorded, answers, folder_name=folder_name, forgotten=forgotten)
+        except AnswerError as error:
+            if error.question in given or wishes.pop(error.question, None) is None:
+                raise
 
 
 def _means(template: Template, name: str, value: object, answers: Answers) -> bool:
@@ -319,7 +376,9 @@ def _means(template: Template, name: str, value: object, answers: Answers) -> bo
         return False
 
 
-def require_truth(repository: Repository, versions: Versions, record: Record, now: Rendered) -> None:
+def require_truth(
+    repository: Repository, versions: Versions, record: Record, now: Rendered, standard: Standard | None = None
+) -> None:
     """RecordError when the files are those of an older answers file: a merge took it over, or somebody edited it."""
     if all(repository.files.get(path) == _entry(repository, file) for path, file in now.files.items()):
         return
@@ -329,7 +388,7 @@ def require_truth(repository: Repository, versions: Versions, record: Record, no
             if (former.version, former.answers) == (record.version, record.answers) or former.url != record.url:
                 continue
             source, _ = find_version(versions.history, former, None)
-            then = render_old(repository, versions, source, former)
+            then = render_old(repository, versions, source, former, standard)
         except (RecordError, UsageError):
             continue  # that one was wrong as well
         differing = [
@@ -401,13 +460,13 @@ def _change(repository: Repository, merged: Merge) -> tuple[Change, list[str]]:
     added = [path for path, entry in files.items() if entry is not None and path not in merged.ours]
     # What holds something of the user's, because the template renamed a file, is written and committed all the same.
     ignored = repository.ignored(path for path in added if merged.result[path] == merged.theirs.get(path))
-    present = {path for path in ignored if (repository.root / path).exists()}
+    present = {path for path in ignored if repository.has(path)}
     files = {path: entry for path, entry in files.items() if path not in present}
     for conflict in merged.conflicts:
         files.setdefault(conflict.path, merged.result.get(conflict.path))
     notes = []
     for path in sorted({*merged.left_out, *present}):
-        if (repository.root / path).exists():
+        if repository.has(path):
             notes.append(f"{path} is left alone, because git does not have it; the template has changed it")
         else:
             notes.append(f"{path} stays deleted; the template has changed it")

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from .errors import RecordError, UsageError
 from .factors import Factors
+from .policy import POLICY_FILE, Standard
 from .questionnaire import to_text
 from .record import Record, find_version, parse_record, read_record
 from .render import ANSWERS_FILE, RenderedFile, Template
 from .report import Report
 from .repository import Repository
 from .space import UNASKED, Point
-from .update import Rendered, Request, open_versions, render_old
+from .update import Rendered, Request, open_standards, open_versions, render_old
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Origin:
     layer: str = ""  # the folder of the template, "" for what is always there
     answers: dict[str, object] | None = None  # that decide it
     version: str | None = None  # of the template that wrote it; None for what is not committed
+    levels: dict[str, str] | None = None  # of a policy: who decided each answer
 
 
 def why(place: str, report: Report) -> int:
@@ -43,10 +45,16 @@ def why(place: str, report: Report) -> int:
     repository = Repository(_root(path.parent))
     inside = path.resolve().relative_to(repository.root).as_posix()
     record = read_record(repository)
-    with open_versions(record, Request()) as versions:
+    with open_versions(record, Request()) as versions, open_standards(repository, None) as found:
         source, _ = find_version(versions.history, record, None)
-        rendered = render_old(repository, versions, source, record)
-        origins = list(_origins(repository, versions.template(source), record, rendered, path))
+        rendered = render_old(repository, versions, source, record, found.old)
+        template = versions.template(source)
+        if found.old is not None and inside in {POLICY_FILE, *found.old.files}:
+            origins = list(_policy_origins(repository, found.old, rendered, path, inside))
+        else:
+            origins = list(_origins(repository, template, record, rendered, path))
+        if found.old is not None:
+            origins = [_with_levels(origin, found.old, template, rendered) for origin in origins]
     if number:
         origins = [origin for origin in origins if origin.line == int(number)]
         if not origins:
@@ -90,6 +98,27 @@ def _origins(
         place, layer, answers = _at(pieces, whole, place_of[source_of[number]])
         origins.append(Origin(number + 1, text, False, place, layer, answers, versions.get(number + 1)))
     return origins
+
+
+def _policy_origins(
+    repository: Repository, standard: Standard, rendered: Rendered, path: Path, name: str
+) -> Iterator[Origin]:
+    """The lines of a file that a layer of the policy wrote."""
+    lines = path.read_bytes().decode(errors="replace").replace("\r\n", "\n").removesuffix("\n").split("\n")
+    known = _matches(_lines(rendered.files, name), lines)
+    versions = _versions(repository, name, len(lines))
+    for number, text in enumerate(lines):
+        place = "" if number not in known else f"the policy {standard.policy.source.url}"
+        yield Origin(number + 1, text, not place, place, "", {} if place else None, versions.get(number + 1))
+
+
+def _with_levels(origin: Origin, standard: Standard, template: Template, rendered: Rendered) -> Origin:
+    levels = {
+        name: standard.level_of(name, value, template, rendered.answers)
+        for name, value in (origin.answers or {}).items()
+        if name in template.questions
+    }
+    return replace(origin, levels=levels)
 
 
 def _lines(files: Mapping[str, RenderedFile], name: str) -> list[str]:
@@ -202,7 +231,11 @@ def _say(name: str, stretch: list[Origin], report: Report) -> None:
     if first.yours:
         what = "yours"
     else:
-        answers = " ".join(f"{key}={to_text(value)}" for key, value in (first.answers or {}).items())
+        levels = first.levels or {}
+        answers = " ".join(
+            f"{key}={to_text(value)}" + (f" ({levels[key]})" if key in levels else "")
+            for key, value in (first.answers or {}).items()
+        )
         layer = f", layer {first.layer}" if first.layer else ""
         what = f"{answers or 'every answer'}{layer}, from {first.place}"
     version = f" ({first.version})" if first.version and not first.yours else ""

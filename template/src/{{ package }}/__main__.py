@@ -1,6 +1,7 @@
 """Train, evaluate and try out:
 
-    python -m PACKAGE train [RUN] [--optim.lr 3e-4 ...]    train a named run (baseline unless given), or resume it
+    python -m PACKAGE train [RUN] [CHANGE ...]             train a named run (baseline unless given), or resume it
+    python -m PACKAGE smoke [CHANGE ...]                   train the run `debug` from nothing, and keep nothing
     python -m PACKAGE evaluate runs/NAME [--best]          evaluate the newest checkpoint of a run, or the best one
     python -m PACKAGE sample runs/NAME [--prompt ...]      let the best checkpoint of a run go on from a prompt
     python -m PACKAGE compare runs/NAME ... [--plot FILE]  hold runs against each other: a table, and their curves
@@ -9,27 +10,23 @@
     python -m PACKAGE launch [OPTIONS] -- [RUN] [...]      freeze the code, then train; or a whole sweep
     python -m PACKAGE launch status|logs|stop|retry NAME   look after what was launched
 
-`train [RUN] --help`, `evaluate --help`, `sample --help` and `compare --help` list what can be changed.
+`train [RUN] --help`, `evaluate --help`, `sample --help` and `compare --help` list what can be changed, as with EXAMPLE.
 """
 
-import contextlib
-import dataclasses
 import difflib
-import io
 import itertools
 import os
-import re
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from . import configs
-from .config import CompareConfig, Config, EvaluateConfig, flatten
+from .command_line import EXAMPLE, configure, for_each, parse, refuse
+from .config import CompareConfig, Config, EvaluateConfig
 from .run import RunError, format_row, is_stopped_for_good, load_config
 from .stop import STOPPED_EXIT_CODE, signals_held
-
-PROGRAM = f"python -m {__package__}"
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -40,7 +37,9 @@ def main(arguments: Sequence[str]) -> None:
     try:
         match arguments:
             case ["train", *rest]:
-                train(named_run(rest))
+                for_each(train, *split(rest), "train")
+            case ["smoke", *changes]:
+                smoke(configure("debug", changes, "smoke"))
             case ["evaluate", folder, *flags]:
                 evaluate(folder, flags)
             case ["sample", folder, *flags]:
@@ -64,43 +63,19 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def named_run(arguments: Sequence[str], command: str = "train") -> Config:
-    """The named run that `arguments` begin with, or else the baseline, changed by the flags that follow."""
-    named = bool(arguments) and not arguments[0].startswith("-")
-    name, flags = (arguments[0], arguments[1:]) if named else ("baseline", arguments)
+    """The run that is asked for: a named one, or else the baseline, with the changes that follow."""
+    return configure(*split(arguments), command)
+
+
+def split(arguments: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The name of the run that `arguments` begin with, or else the baseline's, and the changes that follow."""
+    named = bool(arguments) and not arguments[0].startswith("-") and "=" not in arguments[0]
+    name, changes = (arguments[0], arguments[1:]) if named else ("baseline", arguments)
     if name not in configs.names():
         close = difflib.get_close_matches(name, configs.names(), n=1)
         meant = f"did you mean {close[0]}?" if close else f"there are {', '.join(configs.names())}"
         refuse(f"there is no run named {name}; {meant}")
-    config: Config = parse(flags, configs.load(name), f"{command} {name}", configs.expectation(name))
-    return config
-
-
-def parse(flags: Sequence[str], default: Any, command: str, description: str) -> Any:
-    """The dataclass `default` with the fields changed that `flags` name. A mistake ends the program, in a sentence."""
-    import tyro  # only here: the usage is there without it
-
-    said = io.StringIO()  # tyro draws a frame around its errors
-    try:
-        with contextlib.redirect_stderr(said):
-            found, unknown = tyro.cli(
-                type(default),
-                default=default,
-                args=flags,
-                prog=f"{PROGRAM} {command}",
-                description=description,
-                return_unknown_args=True,
-            )
-    except SystemExit as stopped:
-        if not stopped.code:
-            raise  # --help
-        _, sentence, *_ = re.split("[─-]{4,}", said.getvalue())  # between a title and a hint at --help
-        refuse(re.sub(r"^Error parsing (\w+: )?", "", " ".join(sentence.strip("╮│╰ \n").replace("│", " ").split())))
-    if unknown:
-        flag, names = unknown[0].partition("=")[0], flatten(dataclasses.asdict(default))
-        flags = [f"--{name.replace('_', '-')}" for name in names]
-        close = difflib.get_close_matches(flag.replace("_", "-"), flags, n=1)
-        refuse(f"there is no {flag}; {f'did you mean {close[0]}?' if close else f'see {PROGRAM} {command} --help'}")
-    return found
+    return name, changes
 
 
 def train(config: Config) -> None:
@@ -109,6 +84,15 @@ def train(config: Config) -> None:
 
         metrics = train(config, Path("runs"))
     if metrics is None and not is_stopped_for_good(Path("runs") / config.name):
+        sys.exit(STOPPED_EXIT_CODE)
+
+
+def smoke(config: Config) -> None:
+    with signals_held(), tempfile.TemporaryDirectory() as folder:
+        from .train import train
+
+        metrics = train(config, Path(folder))
+    if metrics is None:
         sys.exit(STOPPED_EXIT_CODE)
 
 
@@ -167,17 +151,12 @@ def spawn(count: int, command: str, arguments: Sequence[str]) -> None:
 def launch(arguments: Sequence[str]) -> None:
     from .launch import launch
 
-    if code := launch(arguments, named_run, parse):
+    if code := launch(arguments, named_run):
         sys.exit(code)
 
 
 def usage() -> str:
-    return (__doc__ or "").replace("PACKAGE", str(__package__))
-
-
-def refuse(message: str) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(2)
+    return (__doc__ or "").replace("PACKAGE", str(__package__)).replace("EXAMPLE", EXAMPLE)
 
 
 if __name__ == "__main__":

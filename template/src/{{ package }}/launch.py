@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from . import engines, frozen
+from .command_line import parse, setting
 from .config import Config
 from .engines import FINISHED, Engine, Launch, Point
 from .run import RunError, load_config, lock_hashes, read_rows, refuse_another, writing
@@ -27,22 +28,21 @@ PROGRAM = f"python -m {__package__} launch"
 
 Record = dict[str, Any]
 NamedRun = Callable[[Sequence[str]], Config]
-Parse = Callable[[Sequence[str], Any, str, str], Any]
 
 
-def launch(arguments: Sequence[str], named_run: NamedRun, parse: Parse) -> int:
+def launch(arguments: Sequence[str], named_run: NamedRun) -> int:
     """Do what `python -m PACKAGE launch ARGUMENTS` asks. Returns the exit code. Raises RunError."""
     verbs = {"status": status, "logs": logs, "stop": stop, "retry": retry}
     if len(arguments) == 2 and arguments[0] in verbs:
         return verbs[arguments[0]](find(arguments[1]))
     cut = arguments.index("--") if "--" in arguments else len(arguments)
-    return start(arguments[:cut], arguments[cut + 1 :], named_run, parse)
+    return start(arguments[:cut], arguments[cut + 1 :], named_run)
 
 
-def start(flags: Sequence[str], training: Sequence[str], named_run: NamedRun, parse: Parse) -> int:
+def start(flags: Sequence[str], training: Sequence[str], named_run: NamedRun) -> int:
     """Launch the training that comes after `--`."""
     engine = engine_of(flags)
-    options = parse(flags, engine.Options(), "launch", engine.Options.__doc__ or "")
+    options = parse(flags, engine.Options(), "launch", engine.Options.__doc__ or "", again=True)
     name = named_run(training).name
     points = grid(name, training, options.sweep)
     configs = [named_run(point.arguments) for point in points]
@@ -194,9 +194,9 @@ def grid(name: str, training: Sequence[str], sweep: Sequence[str]) -> list[Point
         axes.append([(field, value) for value in listed])
     points = []
     for chosen in itertools.product(*axes):
-        words = [word for field, value in chosen for word in (f"--{field}", value)]
+        words = [word for field, value in chosen for word in setting(field, value)]
         named = "-".join([name, *(f"{field}={value}" for field, value in chosen)])
-        points.append(Point(name=named, arguments=(*training, *words, "--name", named)))
+        points.append(Point(name=named, arguments=(*training, *words, *setting("name", named))))
     return points
 
 
@@ -218,7 +218,7 @@ def refuse_two_at_once(this: Launch) -> None:
     if waiting := [state for state in known.values() if state != FINISHED]:
         raise RunError(
             f"{this.name} is launched already ({waiting[0]}); "
-            f"choose another --name, or stop it: {PROGRAM} stop {this.name}"
+            f"choose another name, or stop it: {PROGRAM} stop {this.name}"
         )
 
 

@@ -124,7 +124,7 @@ def refuse_another(config: Config, path: Path) -> None:
     if changed:
         raise RunError(
             f"{path} holds a run with another configuration ({'; '.join(changed)}); "
-            "choose another --name, or delete that folder"
+            "choose another name, or delete that folder"
         )
 
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from tyro.conf import UseAppendAction
-
 Receipt = dict[str, Any]
 """What an engine needs to find again what it was given. JSON, with `points`: the numbers of the points."""
 
@@ -27,7 +25,7 @@ class Options:
     """GPUs per node; each gets a process."""
     processes: int = 1
     """Processes per node, where there are no GPUs."""
-    sweep: UseAppendAction[tuple[str, ...]] = ()
+    sweep: tuple[str, ...] = ()
     """FIELD=VALUE,VALUE...: a run for each value; given again, a run for each combination."""
     dry_run: bool = False
     """Print what would be done, and do nothing."""

@@ -127,7 +127,7 @@ def start(wanted: Literal["auto", "cpu", "gpu"] = "auto") -> Devices:
             cluster_detection_method="deactivate",
         )
     if wanted == "gpu" and jax.default_backend() != "gpu":
-        raise RunError("device is gpu, and JAX finds none; look for it with nvidia-smi, or choose --device auto")
+        raise RunError("device is gpu, and JAX finds none; look for it with nvidia-smi, or set device to auto")
     # Auto: XLA places what is in between. (The default, Explicit, makes nnx.Embed ask for a sharding.)
     mesh = jax.make_mesh((jax.device_count(),), ("batch",), axis_types=(AxisType.Auto,))
     return Devices(jax.process_index(), jax.process_count(), mesh)

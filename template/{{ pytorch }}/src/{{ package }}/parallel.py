@@ -120,7 +120,7 @@ def start(wanted: Literal["auto", "cpu", "gpu"] = "auto") -> Devices:
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     device = torch.device("cpu")
     if wanted == "gpu" and not torch.cuda.is_available():
-        raise RunError("device is gpu, and PyTorch finds none; look for it with nvidia-smi, or choose --device auto")
+        raise RunError("device is gpu, and PyTorch finds none; look for it with nvidia-smi, or set device to auto")
     if wanted != "cpu" and torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)

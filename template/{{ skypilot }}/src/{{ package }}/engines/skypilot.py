@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tyro.conf import UseAppendAction
-
 from .. import engines
 from ..engines import FINISHED, Command, Launch, Receipt
 from ..run import RunError
@@ -33,7 +31,7 @@ class Options(engines.Options):
     """Machines of each run."""
     gpu: str = "H100"
     """Which GPUs: one of `sky gpus list`."""
-    option: UseAppendAction[tuple[str, ...]] = ()
+    option: tuple[str, ...] = ()
     """KEY=VALUE, any other option of sky, such as infra=aws; may be given again."""
 
 

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tyro.conf import UseAppendAction
-
 from .. import engines
 from ..engines import Command, Launch, Receipt
 from ..run import RunError
@@ -39,7 +37,7 @@ class Options(engines.Options):
     """Which table of launch/slurm/clusters.toml."""
     parallel: int = 0
     """Points of a sweep that run at the same time; 0: as many as the cluster takes."""
-    option: UseAppendAction[tuple[str, ...]] = ()
+    option: tuple[str, ...] = ()
     """KEY=VALUE, any other option of sbatch; may be given again."""
 
 
