@@ -10,7 +10,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
 from .run import RunError, writing
 
@@ -74,7 +73,7 @@ def variables(*parts: keras.Model | keras.optimizers.Optimizer) -> dict[str, ker
 
 
 def _write(path: Path, step: int, state: dict[str, keras.Variable]) -> None:
-    arrays: dict[str, NDArray[Any]] = {name: variable.numpy() for name, variable in state.items()}
+    arrays: dict[str, Any] = {name: variable.numpy() for name, variable in state.items()}
     with writing(path) as partial, partial.open("wb") as file:
         np.savez(file, step=step, **arrays)
 

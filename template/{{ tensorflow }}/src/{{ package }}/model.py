@@ -15,16 +15,15 @@ from .config import Config, ModelConfig
 class Attention(layers.Layer):
     def __init__(self, width: int, heads: int, *, dtype: str, name: str) -> None:
         super().__init__(dtype=dtype, name=name)
-        self.heads = heads
         self.qkv = layers.Dense(3 * width, use_bias=False, dtype=dtype, name="qkv")
+        self.split = layers.Reshape((-1, 3, heads, width // heads), dtype=dtype, name="split")
+        self.join = layers.Reshape((-1, width), dtype=dtype, name="join")
         self.out = layers.Dense(width, use_bias=False, dtype=dtype, name="out")
 
     def call(self, x_BTD: tf.Tensor) -> tf.Tensor:
-        _, tokens, width = x_BTD.shape
-        qkv_BT3HK = ops.reshape(self.qkv(x_BTD), (-1, tokens, 3, self.heads, width // self.heads))
-        q_BTHK, k_BTHK, v_BTHK = ops.unstack(qkv_BT3HK, axis=2)
+        q_BTHK, k_BTHK, v_BTHK = tf.unstack(self.split(self.qkv(x_BTD)), axis=2)
         y_BTHK = ops.dot_product_attention(q_BTHK, k_BTHK, v_BTHK, is_causal=True)
-        return self.out(ops.reshape(y_BTHK, (-1, tokens, width)))
+        return self.out(self.join(y_BTHK))
 
 
 class Block(layers.Layer):
@@ -37,9 +36,8 @@ class Block(layers.Layer):
         self.mlp_out = layers.Dense(width, dtype=dtype, name="mlp_out")
 
     def call(self, x_BTD: tf.Tensor) -> tf.Tensor:
-        # ops.add, for the sum stays float32 where a bfloat16 is added to it.
-        x_BTD = ops.add(x_BTD, self.attention(self.attention_norm(x_BTD)))
-        return ops.add(x_BTD, self.mlp_out(self.mlp_in(self.mlp_norm(x_BTD))))
+        x_BTD += tf.cast(self.attention(self.attention_norm(x_BTD)), tf.float32)
+        return x_BTD + tf.cast(self.mlp_out(self.mlp_in(self.mlp_norm(x_BTD))), tf.float32)
 
 
 class Transformer(keras.Model):
@@ -48,8 +46,7 @@ class Transformer(keras.Model):
         width = config.width
         # What Keras calls mixed: computed with bfloat16, while the weights are float32.
         dtype = "mixed_bfloat16" if config.precision == "bfloat16" else "float32"
-        normal = keras.initializers.RandomNormal(stddev=width**-0.5)
-        self.embed = layers.Embedding(vocabulary, width, embeddings_initializer=normal, name="embed")
+        self.embed = layers.Embedding(vocabulary, width, name="embed")
         small = keras.initializers.RandomNormal(stddev=0.02)
         self.position = self.add_weight(shape=(context, width), initializer=small, name="position")
         self.blocks = [Block(width, config.heads, dtype=dtype, name=f"block_{n}") for n in range(config.depth)]

@@ -100,12 +100,14 @@ def train_step(
         inputs_BT, labels_BS = part
         with tf.GradientTape() as tape:
             loss = loss_of(model(inputs_BT, last=labels_BS.shape[1]), labels_BS)
-        return [total + value for total, value in zip(sums, [loss, *tape.gradient(loss, weights)], strict=True)]
+        # An embedding's gradient comes as the rows that were looked up.
+        grads = map(tf.convert_to_tensor, tape.gradient(loss, weights))
+        return [total + value for total, value in zip(sums, [loss, *grads], strict=True)]
 
     zeros = [tf.zeros(()), *map(tf.zeros_like, weights)]
     sums = tf.foldl(add_part, (inputs_ABT, labels_ABS), zeros)
     loss, *grads = parallel.mean([total / inputs_ABT.shape[0] for total in sums])
-    optimizer.learning_rate.assign(lr)
+    optimizer.learning_rate = lr
     optimizer.apply(grads, model.trainable_variables)
     return loss, tf.linalg.global_norm(grads)
 
