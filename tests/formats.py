@@ -28,12 +28,42 @@ SCHEMAS = {
 
 """Schemas that check-jsonschema carries, by the beginning of a path."""
 
+TEXT = {"type": "string", "minLength": 1}
 OWN_SCHEMAS: dict[str, dict[str, Any]] = {
+    ".cursor/rules/agents.mdc": {
+        "required": ["alwaysApply"],
+        "additionalProperties": False,
+        "properties": {"description": TEXT, "globs": TEXT, "alwaysApply": {"type": "boolean"}},
+    },
     ".vscode/extensions.json": {
         "required": ["recommendations"],
         "additionalProperties": False,
         "properties": {
             "recommendations": {"type": "array", "uniqueItems": True, "items": {"pattern": r"^[a-z0-9-]+\.[a-z0-9-]+$"}}
+        },
+    },
+    ".vscode/launch.json": {
+        "required": ["version", "configurations"],
+        "additionalProperties": False,
+        "properties": {
+            "version": {"const": "0.2.0"},
+            "configurations": {
+                "type": "array",
+                "items": {
+                    "required": ["name", "type", "request", "module", "args", "cwd", "console"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "name": TEXT,
+                        "type": {"const": "debugpy"},
+                        "request": {"const": "launch"},
+                        "module": TEXT,
+                        "args": {"type": "array", "items": {"type": "string"}},
+                        "cwd": {"const": "${workspaceFolder}"},
+                        "console": {"enum": ["integratedTerminal", "internalConsole"]},
+                        "subProcess": {"type": "boolean"},
+                    },
+                },
+            },
         },
     },
     ".vscode/settings.json": {
@@ -43,10 +73,47 @@ OWN_SCHEMAS: dict[str, dict[str, Any]] = {
             r"^[a-z][a-z-]*(\.\w+)+$": {"type": ["string", "boolean", "number"]},
         },
     },
+    ".vscode/tasks.json": {
+        "required": ["version", "tasks"],
+        "additionalProperties": False,
+        "properties": {
+            "version": {"const": "2.0.0"},
+            "tasks": {
+                "type": "array",
+                "items": {
+                    "required": ["label", "type", "command", "problemMatcher"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "label": TEXT,
+                        "type": {"const": "shell"},
+                        "command": TEXT,
+                        "group": {
+                            "anyOf": [
+                                {"enum": ["build", "test"]},
+                                {
+                                    "type": "object",
+                                    "required": ["kind", "isDefault"],
+                                    "additionalProperties": False,
+                                    "properties": {
+                                        "kind": {"enum": ["build", "test"]},
+                                        "isDefault": {"type": "boolean"},
+                                    },
+                                },
+                            ]
+                        },
+                        "problemMatcher": {"type": "array", "maxItems": 0},
+                    },
+                },
+            },
+        },
+    },
 }
-"""What Visual Studio Code reads: its own schemas are part of the program and its extensions."""
+"""What Visual Studio Code reads: its own schemas are part of the program and its extensions.
 
-PARSED = {".cff", ".json", ".py", ".toml", ".yaml", ".yml"}
+Cursor reads it, too, and the rules, of which it says nothing where their beginning is wrong.
+"""
+
+PARSED = {".cff", ".json", ".mdc", ".py", ".toml", ".yaml", ".yml"}
 
 
 class Checker:
@@ -95,6 +162,10 @@ class Checker:
         if path.suffix == ".py":
             self.checks["compile"] += 1
             return ast.parse(text)
+        if path.suffix == ".mdc":
+            self.checks["rule of Cursor"] += 1
+            _, beginning, _ = text.split("---\n", 2)
+            return yaml.load(beginning, Loader=UniqueKeys)  # noqa: S506 - a safe loader
         self.checks["UTF-8 text"] += 1
         return text
 

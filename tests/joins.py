@@ -440,6 +440,25 @@ def editors_agree_with_the_readme(proof: Proof) -> list[str]:
     return [*problems, *everything.without(interpreters, "it takes {0}, which the README does not speak of")]
 
 
+def editors_offer_every_task(proof: Proof) -> list[str]:
+    """The tasks of an editor are those of poe, each behind what reaches the environment without its being active."""
+    everything = said(proof)
+    there = {saying.path: Condition.of_path(saying.file, saying.path) for saying in everything["offers task"]}
+    problems = [
+        everything.problem(saying, f"{path} does not offer the task {saying.fact[1]}", point)
+        for saying in everything["defines task"]
+        for path, condition in there.items()
+        if (point := everything.meeting([saying.when, condition], everything.when("offers task", saying.fact[1])))
+    ]
+    reached = (
+        (saying, [when(proof, "run_anywhere", saying.fact[1])])
+        if "--name " not in saying.fact[1]
+        else (saying, [when(proof, "package_manager", "conda")])
+        for saying in everything["reaches the environment"]
+    )
+    return [*problems, *everything.without(reached, "`{0}` does not reach the environment of this manager")]
+
+
 # Answers
 
 
@@ -527,6 +546,7 @@ JOINS: dict[str, Join] = {
     "one mover of every pin": one_mover,
     "indexes fit the accelerator": indexes_fit_the_accelerator,
     "editors agree with the README": editors_agree_with_the_readme,
+    "editors offer every task": editors_offer_every_task,
     "every answer matters": every_answer_matters,
 }
 """Each join by its name: it gives its problems, each with the paths and the smallest combination that shows it."""

@@ -201,6 +201,28 @@ TOOLS = [
         (".gitlab-ci.yml",),
     ),
     Mutant(
+        "a rule of Cursor that never applies",
+        (
+            Edit(
+                "template/{{ cursor }}/{{ agents_md }}/.cursor/rules/agents.mdc",
+                'alwaysApply: "true"',
+                "alwaysApply: true",
+            ),
+        ),
+        "formats",
+        r"JsonSchemaValueException: data\.alwaysApply must be boolean",
+        {"editor": "cursor", "agents": True},
+        (".cursor/",),
+    ),
+    Mutant(
+        "a setting of the debugger that there is none of",
+        (Edit("template/{{ workspace }}/.vscode/launch.json.jinja", '"programme": "pytest"', '"module": "pytest"'),),
+        "formats",
+        r"JsonSchemaValueException: data\.configurations\[3\]",
+        {"editor": any_of("vscode", "cursor")},
+        (".vscode/",),
+    ),
+    Mutant(
         "a workflow that its schema does not allow",
         (Edit("template/{{ uv }}/github-job.part", "    timeout: 20\n"),),
         "formats",
@@ -662,6 +684,13 @@ JOINS = [
         "editors agree with the README",
         r"env/bin/python",
         {"editor": any_of("vscode", "cursor"), "package_manager": any_of("uv", "pip", "poetry")},
+    ),
+    Mutant(
+        "a task that an editor does not offer",
+        (Edit("template/{{ uv }}/tasks.part", 'docs = { help = "Show the README.", cmd = "cat README.md" }\n'),),
+        "editors offer every task",
+        r"\.vscode/tasks\.json does not offer the task docs",
+        {"editor": any_of("vscode", "cursor"), "package_manager": "uv"},
     ),
     Mutant(
         "an answer that changes nothing",

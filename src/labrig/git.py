@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -87,7 +87,8 @@ class Git:
             yield Objects(process)
         finally:
             if process.stdin:
-                process.stdin.close()
+                with suppress(BrokenPipeError):
+                    process.stdin.close()
             if process.stdout:
                 process.stdout.close()
             process.wait()
@@ -110,20 +111,26 @@ class Objects:
 
     def read(self, name: str) -> bytes:
         """The content of an object. GitError when it is not there."""
-        if name not in self._known:
-            if self._process.stdin is None or self._process.stdout is None:
-                raise GitError("git cat-file has no pipes")
-            self._process.stdin.write(name.encode() + b"\n")
-            self._process.stdin.flush()
-            head = self._process.stdout.readline().split()
-            if len(head) != 3:
-                raise GitError(f"the git object {name} cannot be read", tip="git fsck")
-            content = self._process.stdout.read(int(head[2]))
-            self._process.stdout.read(1)
-            if "^" in name:  # a revision may mean something else the next time
-                return content
+        if name in self._known:
+            return self._known[name]
+        _, content = self.look_up(name)
+        if "^" not in name:  # a revision may mean something else the next time
             self._known[name] = content
-        return self._known[name]
+        return content
+
+    def look_up(self, revision: str) -> tuple[str, bytes]:
+        """The name and the content of the object that a revision leads to. GitError when there is none."""
+        if self._process.stdin is None or self._process.stdout is None:
+            raise GitError("git cat-file has no pipes")
+        with suppress(BrokenPipeError):  # it has ended over a broken object, and there is nothing to read either
+            self._process.stdin.write(revision.encode() + b"\n")
+            self._process.stdin.flush()
+        head = self._process.stdout.readline().split()
+        if len(head) != 3:
+            raise GitError(f"the git object {revision} cannot be read", tip="git fsck")
+        content = self._process.stdout.read(int(head[2]))
+        self._process.stdout.read(1)
+        return head[0].decode(), content
 
 
 @lru_cache

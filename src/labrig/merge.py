@@ -100,21 +100,26 @@ class Store:
         self._written[name] = content
         return name
 
-    def list(self, tree: str, folder: bytes = b"") -> Tree:
+    def list(self, tree: str) -> Tree:
         """Every file of a tree, or of a commit's."""
-        found: Tree = {}
-        content = self._objects.read(f"{tree}^{{tree}}" if not folder else tree)
-        position = 0
-        while position < len(content):
-            end = content.index(b"\0", position)
-            mode, _, name = content[position:end].partition(b" ")
-            position = end + 1 + self._width
-            object_name = content[end + 1 : position].hex()
-            if mode == b"40000":
-                found |= self.list(object_name, folder + name + b"/")
-            else:
-                found[os.fsdecode(folder + name)] = Entry(mode.decode(), object_name)
-        return found
+        return list_tree(self._objects, f"{tree}^{{tree}}", width=self._width)
+
+
+def list_tree(objects: Objects, tree: str, folder: bytes = b"", *, width: int = 20) -> Tree:
+    """Every file of a tree. width: bytes of an object's name, 20 for SHA-1."""
+    found: Tree = {}
+    content = objects.read(tree)
+    position = 0
+    while position < len(content):
+        end = content.index(b"\0", position)
+        mode, _, name = content[position:end].partition(b" ")
+        position = end + 1 + width
+        object_name = content[end + 1 : position].hex()
+        if mode == b"40000":
+            found |= list_tree(objects, object_name, folder + name + b"/", width=width)
+        else:
+            found[os.fsdecode(folder + name)] = Entry(mode.decode(), object_name)
+    return found
 
 
 @contextmanager

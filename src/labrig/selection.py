@@ -18,7 +18,18 @@ from .render import ANSWERS_FILE, Answers, RenderedFile
 MANIFEST = "pyproject.toml"
 CI = (".github/workflows/ci.yml", ".gitlab-ci.yml")
 # The example, and what speaks of its commands.
-EXAMPLE = ("AGENTS.md", "CLAUDE.md", "EXPERIMENTS.md", "README.md", "launch", "src", "tests")
+EXAMPLE = (
+    ".cursor",
+    ".vscode/launch.json",
+    ".vscode/tasks.json",
+    "AGENTS.md",
+    "CLAUDE.md",
+    "EXPERIMENTS.md",
+    "README.md",
+    "launch",
+    "src",
+    "tests",
+)
 # What installs the packages that [project] lists, or says who moves them.
 INSTALLATION = (
     ".github/renovate.json",

@@ -1,0 +1,1 @@
+"""Many repositories: what `update`, `check` and `adopt` do to one of them, over a whole group."""
