@@ -67,7 +67,12 @@ def test_a_repository_passes_its_own_tests(case: Case, run_case: RunCase) -> Non
 
 @pytest.mark.complete
 @pytest.mark.parametrize(
-    ("framework", "more"), [("jax", "two_jax_processes.py"), ("pytorch", "two_sharded_processes.py")]
+    ("framework", "more"),
+    [
+        ("jax", "two_jax_processes.py"),
+        ("pytorch", "two_sharded_processes.py"),
+        ("tensorflow", "two_tensorflow_processes.py"),
+    ],
 )
 def test_two_processes_train_as_one_does_and_go_on_after_a_kill(framework: str, more: str, run_case: RunCase) -> None:
     usual = {"framework": framework, "example": "addition", "python": newest(framework)}

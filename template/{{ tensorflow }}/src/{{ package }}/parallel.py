@@ -140,7 +140,7 @@ def meet(rank: int, world: int, host: str, port: int) -> list[str]:
 
     Raises RunError if they do not find each other.
     """
-    with socket.create_server(("", 0)) as mine:  # kept until all have theirs, so that no two take the same
+    with socket.create_server(("", 0)) as mine:  # kept until all have one, so that no two take the same
         own: int = mine.getsockname()[1]
         try:
             if rank == 0:

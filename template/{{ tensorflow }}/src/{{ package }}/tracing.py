@@ -33,6 +33,6 @@ class Trace:
             tf.profiler.experimental.stop()
             self._is_recording = False
             traced = self._steps - WARMUP_STEPS
-            print(f"{self._folder}: a trace of {traced} steps; open it at https://ui.perfetto.dev", flush=True)
+            print(f"{self._folder}: a trace of {traced} steps; open it with xprof --logdir {self._folder}", flush=True)
         elif self._steps < WARMUP_STEPS:
             print(f"note: no trace, which begins after {WARMUP_STEPS} steps: these were {self._steps}", flush=True)
