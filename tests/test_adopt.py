@@ -777,7 +777,7 @@ def test_on_a_terminal_what_is_open_is_asked_and_everything_can_be_changed(adopt
     start(adopter, {"a.py": "import numpy\n"})
     words = ["adopt", "--template", str(adopter.template), "--template-version", "v1.0.0"]
     terminal = Terminal(adopter.root, *words, variables={"GIT_CONFIG_GLOBAL": str(adopter.folder / "home/.gitconfig")})
-    terminal.expect("nothing imports PyTorch or JAX")
+    terminal.expect("nothing imports PyTorch, JAX or TensorFlow")
     terminal.expect("Which framework?")
     terminal.press(DOWN, ENTER)
     terminal.expect("Go on with these answers")

@@ -1,8 +1,8 @@
 """Builds a small conda-forge out of PyPI's packages and this machine's Python, with the real channel's structure.
 
-The structure decides which build a solver takes: the builds of pytorch, jaxlib and tensorflow for the CPU and for each CUDA,
-`__cuda`, cuda-version and the metapackages. Packages hold real code for the Python that runs the tests, so environments
-can be created and used; for the other Pythons, and for CUDA, they are empty and serve solving only.
+The structure decides which build a solver takes: the builds of pytorch, jaxlib and tensorflow for the CPU and for each
+CUDA, `__cuda`, cuda-version and the metapackages. Packages hold real code for the Python that runs the tests, so
+environments can be created and used; for the other Pythons, and for CUDA, they are empty and serve solving only.
 """
 
 import asyncio
@@ -39,8 +39,9 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 TIME_MS = 1_760_000_000_000
 PLACEHOLDER = "/placeholder" + "_" * 80  # the installer writes the environment's path over it
 
-# The newest jaxlib, pytorch and tensorflow of conda-forge, and the CUDA versions they are built for. A CUDA build has a number 200
-# above its CPU build's, so a solver that sees `__cuda` prefers it. (The variants for MKL, 100 higher, are left out.)
+# The newest jaxlib, pytorch and tensorflow of conda-forge, and the CUDA versions they are built for. A CUDA build has
+# a number 200 above its CPU build's, so a solver that sees `__cuda` prefers it. (The variants for MKL, 100 higher, are
+# left out.)
 JAXLIB, JAXLIB_CUDA = "0.9.2", ("12.9",)
 PYTORCH, PYTORCH_CUDA = "2.13.0", ("12.9", "13.0")
 # TensorFlow is there for these Pythons only, and here without its code, which is several times that of all else.
