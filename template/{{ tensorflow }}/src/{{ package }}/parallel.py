@@ -1,5 +1,6 @@
 """Data parallel: one process per device, each with all weights. One process alone runs the same code."""
 
+import contextlib
 import functools
 import json
 import os
@@ -159,16 +160,18 @@ def meet(rank: int, world: int, host: str, port: int) -> list[str]:
 
 def _gather(world: int, own: str, port: int) -> list[str]:
     addresses = {0: own}
-    with socket.create_server(("", port)) as server:
+    with contextlib.ExitStack() as opened:
+        server = opened.enter_context(socket.create_server(("", port)))
         server.settimeout(PATIENCE)
-        others = [server.accept()[0].makefile("rw") for _ in range(world - 1)]
-    for lines in others:
-        rank, address = json.loads(lines.readline())
-        addresses[rank] = address
-    for lines in others:
-        with lines:
-            lines.write(json.dumps([addresses[rank] for rank in range(world)]) + "\n")
-    return [addresses[rank] for rank in range(world)]
+        connections = [opened.enter_context(server.accept()[0]) for _ in range(world - 1)]
+        others = [opened.enter_context(connection.makefile("rw")) for connection in connections]
+        for lines in others:
+            rank, address = json.loads(lines.readline())
+            addresses[rank] = address
+        ordered = [addresses[rank] for rank in range(world)]
+        for lines in others:
+            lines.write(json.dumps(ordered) + "\n")
+    return ordered
 
 
 def _connect(host: str, port: int) -> socket.socket:
