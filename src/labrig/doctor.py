@@ -286,7 +286,9 @@ def _accelerator(repository: Repository) -> Finding:
         if machine.slurm:
             return Finding("accelerator", asked, "none on this node", "warning", "srun --gpus=1 labrig doctor")
         return Finding("accelerator", asked, "none: this machine runs the CPU variant", "warning")
-    if asked.startswith("cu") and (reason := why_cuda_cannot_run(machine, asked, stack)):
+    if asked.startswith("cu") and (
+        reason := why_cuda_cannot_run(machine, asked, stack, repository.channel["accelerators"][asked])
+    ):
         floor = stack["drivers"][asked]
         newer = f"update the NVIDIA driver to {floor} or newer, or: " if reason.startswith("the driver") else ""
         return Finding("accelerator", asked, reason, "problem", newer + change)
