@@ -13,8 +13,8 @@ from itertools import accumulate
 
 from proof import Proof
 
-from labrig.factors import File
-from labrig.space import Point
+from labrig.factors import File, Part
+from labrig.space import OPEN, Point
 
 TASKS = ("lint", "types", "test")
 CODE = ("src/", "tests/", "launch/")
@@ -63,28 +63,62 @@ class Cases:
 
     def of(self, task: str) -> list[Case]:
         """Every case of a task, in the order of the questions."""
-        axes = [name for name in self._axes[task] if not self.space.is_text(name)]
+        axes = [name for name in self._axes[task] if not self.space.is_text(name) and name not in self.growing]
         found: dict[frozenset[tuple[str, bytes]], Case] = {}
         for point in self.space.points(axes):
-            full = self.space.complete(self.with_all(point))
-            assert full is not None
-            files = self.files(task, full)
-            answers = self.space.answers(self.with_all(point))
-            key = frozenset(files.items())
-            known = found.setdefault(key, Case(task, answers, files, 0))
-            alike = {name: value for name, value in known.answers.items() if answers.get(name) == value}
-            count = known.combinations + self.space.count(point)
-            found[key] = replace(known, answers=alike, combinations=count)
+            least = self._with(point, 0)
+            without = self.space.count(least)
+            for one, count in ((least, without), (self._with(point, 1), self.space.count(point) - without)):
+                full = self.space.complete(one)
+                assert full is not None
+                files = self.files(task, full)
+                answers = self.space.answers(one)
+                key = frozenset(files.items())
+                known = found.setdefault(key, Case(task, answers, files, 0))
+                alike = {name: value for name, value in known.answers.items() if answers.get(name) == value}
+                found[key] = replace(known, answers=alike, combinations=known.combinations + count)
         return list(found.values())
 
     def with_all(self, point: Point) -> Point:
-        """The point with all that could be chosen where it has some of many: the files of some are among them.
+        """The point with all that could be added where it has some of that: the files of some are among them."""
+        if all(point[self.space.names.index(name)] in {least, OPEN} for name, (least, _) in self.growing.items()):
+            return point
+        return self._with(point, 1)
 
-        What a question of many turns on adds files and changes none (test_launchers.py holds that of `launchers`).
+    def _with(self, point: Point, which: int) -> Point:
+        """The point with the answers that add least (0) or most (1)."""
+        numbers = {name: ends[which] for name, ends in self.growing.items()}
+        return tuple(numbers.get(name, index) for name, index in zip(self.space.names, point, strict=True))
+
+    @cached_property
+    def growing(self) -> dict[str, tuple[int, int]]:
+        """Questions that add files and lines to what tasks read, and change none: the answers that add least and most.
+
+        They are asked together: with n of them, a task has the cases without any and with all of them, and not 2**n.
         """
-        questions = self.space.template.questions
-        last = [len(self.space.domains[name]) - 1 if questions[name].many else 0 for name in self.space.names]
-        return tuple(end if index > 0 and end else index for index, end in zip(point, last, strict=True))
+        pieces: list[tuple[frozenset[str], Callable[[Point], str]]] = []
+        for file in self.proof.factors.files:
+            if any(is_code(path, "test") for path in file.paths()):
+                pieces.append((file.path_axes, lambda point, file=file: file.path(point) or ""))  # type: ignore[misc]
+                pieces += [(frozenset(part.axes), part.text) for part in file.parts]
+            elif MANIFEST in file.paths():
+                pieces += [(frozenset(part.axes), part.text) for _, part in self._owned(file)]
+        found = {}
+        for name in self.space.ordered(frozenset().union(*self._axes.values())):
+            last, question = len(self.space.domains[name]) - 1, self.space.template.questions[name]
+            for ends in [(0, last), (last, 0)] if question.many or question.type == "bool" else []:
+                if name not in found and all(self._grows(name, ends, *piece) for piece in pieces if name in piece[0]):
+                    found[name] = ends
+        return found
+
+    def _grows(self, name: str, ends: tuple[int, int], axes: frozenset[str], text: Callable[[Point], str]) -> bool:
+        """Whether a text is there or not, and there with one answer wherever it is there with any."""
+        position = self.space.names.index(name)
+        for point in self.space.points(axes):
+            least, most = (text((*point[:position], end, *point[position + 1 :])) for end in ends)
+            if text(point) not in {"", most} or least not in {"", text(point)}:
+                return False
+        return True
 
     def files(self, task: str, point: Point) -> dict[str, bytes]:
         """What a task reads in one combination: the code, and its own lines of pyproject.toml."""
@@ -126,23 +160,23 @@ class Cases:
         }
         for file in self.proof.factors.files:
             if MANIFEST in file.paths():
-                for owner, axes in self._owned(file):
+                for owner, part in self._owned(file):
                     for task in [owner] if owner else TASKS:
-                        found[task] |= {*axes}
+                        found[task] |= {*part.axes}
         return found
 
-    def _owned(self, file: File) -> set[tuple[str, tuple[str, ...]]]:
-        """The tasks, and what the parts of pyproject.toml depend on in which their lines stand.
+    def _owned(self, file: File) -> list[tuple[str, Part]]:
+        """The tasks, and the parts of pyproject.toml in which their lines stand.
 
         The files that are looked at show every two texts together: the header of a table, and what can stand under it.
         """
-        found = set()
+        found: set[tuple[str, int]] = set()
         for point in self.proof.combinations(file):
             ends = [*accumulate(len(part.text(point)) for part in file.parts)]
             for owner, start, line in settings(file.content(point).decode()):
                 first, last = bisect_right(ends, start), bisect_right(ends, start + len(line) - 1)
                 found |= {(owner, number) for number in range(first, last + 1)}
-        return {(owner, file.parts[number].axes) for owner, number in found}
+        return [(owner, file.parts[number]) for owner, number in sorted(found)]
 
 
 def is_code(path: str, task: str) -> bool:

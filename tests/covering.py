@@ -109,8 +109,8 @@ class Assembly:
         numbers = [known[part.text(point)] for part, known in zip(self.parts, self.numbers, strict=True)]
         met: dict[Slot, Hashable] = {}
         for slot in slots:
-            if len(slot) == 2:
-                yield slot, (numbers[slot[0]], numbers[slot[1]])
+            if slot[0] != SEAM:
+                yield slot, tuple(numbers[number] for number in slot)
             else:
                 met = met or self.met(point)
                 if slot in met:
@@ -125,7 +125,9 @@ class Assembly:
         }
 
     def pairs(self) -> dict[Slot, dict[Hashable, Point]]:
-        """Every two texts of two parts that can stand in one file."""
+        """Every two texts of two parts that can stand in one file; of a file of one part, every text."""
+        if len(self.parts) == 1:
+            return {(0,): {(number,): points[0] for number, points in enumerate(self.parts[0].variants.values())}}
         found: dict[Slot, dict[Hashable, Point]] = {}
         for slot in itertools.combinations(range(len(self.parts)), 2):
             closures = [set(self.space.closure(self.parts[number].axes)) for number in slot]

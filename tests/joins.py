@@ -187,6 +187,13 @@ def modules_run(proof: Proof) -> list[str]:
     ]
 
 
+def changes_are_spelled_as_the_configuration_reads_them(proof: Proof) -> list[str]:
+    """What changes a run is written as flags of tyro where tyro reads it, and as overrides of Hydra where that does."""
+    everything = said(proof)
+    needed = ((saying, everything.when("defines spelling", saying.fact[1])) for saying in everything["spelling"])
+    return everything.without(needed, "it changes a run by a {0}, which is not how this configuration spells it")
+
+
 def programs_are_installed(proof: Proof) -> list[str]:
     """A command's program is a package manager that was chosen, or brought by a package of every environment."""
     everything = said(proof)
@@ -463,13 +470,9 @@ def editors_offer_every_task(proof: Proof) -> list[str]:
 
 
 def every_answer_matters(proof: Proof) -> list[str]:
-    """Each two answers to a question give different repositories, beside the file that records them."""
+    """Each two answers that a question takes at once give different repositories, beside the file that records them."""
     space = proof.space
-    alike = {
-        name: {frozenset(pair) for pair in combinations(range(len(space.domains[name])), 2)}
-        for name in space.names
-        if not space.is_text(name)
-    }
+    alike = {name: alternatives(proof, name) for name in space.names if not space.is_text(name)}
     for file in proof.factors.files:
         if file.name.endswith("answers_file }}.jinja"):
             continue
@@ -483,6 +486,16 @@ def every_answer_matters(proof: Proof) -> list[str]:
         for name, pairs in alike.items()
         for one, other in sorted(map(sorted, pairs))
     ]
+
+
+def alternatives(proof: Proof, name: str) -> set[frozenset[int]]:
+    """Pairs of answers to a question that are both allowed after some answers to the questions before it."""
+    space = proof.space
+    position = space.names.index(name)
+    by_rest: dict[Any, set[int]] = defaultdict(set)
+    for point in space.points(space.closure([name])):
+        by_rest[(*point[:position], *point[position + 1 :])].add(point[position])
+    return {frozenset(pair) for answers in by_rest.values() for pair in combinations(answers, 2)}
 
 
 def told_apart(proof: Proof, name: str, axes: tuple[str, ...], text: Callable[[Any], Any]) -> set[frozenset[int]]:
@@ -533,6 +546,7 @@ JOINS: dict[str, Join] = {
     "named anchors exist": anchors_exist,
     "called tasks exist": tasks_exist,
     "modules run with these arguments": modules_run,
+    "changes are spelled as the configuration reads them": changes_are_spelled_as_the_configuration_reads_them,
     "programs are installed": programs_are_installed,
     "commands start as the manager wants": commands_start_as_the_manager_wants,
     "CI checks what `poe check` checks": ci_checks_what_the_check_checks,

@@ -433,7 +433,7 @@ TOOLS = [
     ),
     Mutant(
         "Python that does not parse",
-        (Edit(f"{JAX}/model.py", "def broken(:\n"),),
+        (Edit(f"{JAX}/tracing.py", "def broken(:\n"),),
         "compile",
         r"SyntaxError",
         {"framework": "jax"},
@@ -551,6 +551,13 @@ JOINS = [
         {"framework": "pytorch", "accelerator": any_of("cu126", "cu128", "cu129", "cu130", "cu132", "rocm")},
     ),
     Mutant(
+        "an override that is spelled as a flag",
+        (Edit("template/{{ hydra }}/readme-change.part", "--optim.lr 1e-4    ", "optim.lr=1e-4        "),),
+        "changes are spelled as the configuration reads them",
+        r"by a flag",
+        {"config": "hydra"},
+    ),
+    Mutant(
         "a program that nothing installs",
         (Edit("template/{{ pip }}/{{ gpu }}/readme-gpu.part", "\n```sh\nnvitop\n```\n"),),
         "programs are installed",
@@ -573,14 +580,14 @@ JOINS = [
     ),
     Mutant(
         "an import that is not declared",
-        (Edit(f"{JAX}/evaluate.py", "\n\nimport scipy  # noqa: E402\n"),),
+        (Edit(f"{JAX}/tracing.py", "\n\nimport scipy  # noqa: E402\n"),),
         "imports are declared",
         r"imports scipy, which is not declared",
         {"framework": "jax"},
     ),
     Mutant(
         "an import of a sibling that only another framework has",
-        (Edit(f"{JAX}/evaluate.py", "\n\nfrom . import shards  # noqa: E402\n"), Edit(f"{PYTORCH}/shards.py", "\n")),
+        (Edit(f"{JAX}/tracing.py", "\n\nfrom . import shards  # noqa: E402\n"), Edit(f"{PYTORCH}/shards.py", "\n")),
         "imports are declared",
         r"shards",
         {"framework": "jax"},
@@ -588,15 +595,15 @@ JOINS = [
     Mutant(
         "a package that a project could be called like",
         (
-            Edit("stack.yml", 'jax: {einops: ">=0.8,<1", flax:', "jax: {flax:"),
-            Edit(f"{JAX}/evaluate.py", "\n\nimport einops  # noqa: E402\n"),
+            Edit("stack.yml", 'jax: {einops: ">=0.8,<1", optax:', "jax: {optax:"),
+            Edit(f"{JAX}/tracing.py", "\n\nimport einops  # noqa: E402\n"),
         ),
         "imported names are kept free",
         r"shared/names\.yml does not name einops",
     ),
     Mutant(
         "a declared package that nothing uses",
-        (Edit("stack.yml", 'jax: {chex: ">=0.1,<1", flax:', "jax: {flax:"),),
+        (Edit("stack.yml", 'jax: {chex: ">=0.1,<1", optax:', "jax: {optax:"),),
         "declared packages are used",
         r"chex, which nothing uses",
         {"framework": "jax"},
@@ -705,7 +712,7 @@ JOINS = [
 TASKS = [
     Mutant(
         "a finding of Ruff under the repository's own settings",
-        (Edit(f"{JAX}/evaluate.py", "\n\nassert evaluate\n"),),
+        (Edit(f"{JAX}/tracing.py", "\n\nassert Trace\n"),),
         "lint",
         r"S101",
         {"framework": "jax"},
@@ -714,7 +721,7 @@ TASKS = [
         "a type error that mypy alone finds",
         (
             Edit(
-                f"{JAX}/evaluate.py", "\n\ndef odd() -> str:\n    value = 1\n    value = str(value)\n    return value\n"
+                f"{JAX}/tracing.py", "\n\ndef odd() -> str:\n    value = 1\n    value = str(value)\n    return value\n"
             ),
         ),
         "types",
@@ -723,17 +730,17 @@ TASKS = [
     ),
     Mutant(
         "a type error that pyright alone finds",
-        (Edit(f"{JAX}/evaluate.py", "\n\nclass Odd:\n    _own = 1\n\n\nprint(Odd()._own)\n"),),
+        (Edit(f"{JAX}/tracing.py", "\n\nclass Odd:\n    _own = 1\n\n\nprint(Odd()._own)\n"),),
         "types",
         r"reportPrivateUsage",
         {"framework": "jax", "type_checker": "pyright"},
     ),
     Mutant(
-        "a test that fails with JAX alone",
-        (Edit("template/{{ jax }}/tests/test_model.py.jinja", ODD_TEST),),
+        "a test that fails with one library alone",
+        (Edit("template/{{ nnx }}/tests/test_model.py.jinja", ODD_TEST),),
         "test",
         r"FAILED tests/test_model\.py::test_odd",
-        {"framework": "jax"},
+        {"framework": "jax", "library": "nnx"},
     ),
 ]
 

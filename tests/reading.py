@@ -30,6 +30,7 @@ PROGRAMS = {"poe": "poethepoet", "torchrun": "torch"}
 """The package of a program where it has another name."""
 
 IMPORTS = {
+    "hydra": ("hydra-core",),
     "matplotlib": ("matplotlib", "matplotlib-base"),
     "torch": ("torch", "pytorch", "pytorch-cpu", "pytorch-gpu"),
 }
@@ -44,6 +45,8 @@ PYTHON = re.compile(
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 WRITES = re.compile(r"(?:> *|--output-file[ =])(\S+)")
+FLAG = re.compile(r"--(?:data|model|optim)\.\w")  # of a run: `--optim.lr`
+TRAINING = {"train", "smoke", "benchmark", "spawn"}  # the commands that are given changes of a run
 WRITTEN_BY = {"uv lock": "uv.lock", "poetry update": "poetry.lock"}
 OWN = "src/"
 ANY = "its packages"  # from an index that is asked for every package
@@ -61,6 +64,8 @@ def read(path: str, text: str) -> frozenset[Fact]:
 
 def _facts(path: str, text: str) -> Iterator[Fact]:
     yield from (("python", version) for version in PYTHON.findall(text))
+    if FLAG.search(text):
+        yield "spelling", "flag"
     for pattern, reader in READERS.items():
         if fnmatch(path, pattern):
             yield from reader(path, text)
@@ -113,9 +118,15 @@ def _arguments(module: str, arguments: list[str]) -> Iterator[Fact]:
         yield "subcommand", module, names[0]
     if len(names) > 1 and "/" not in names[1]:
         yield "named run", module, names[1]
-    for argument in arguments:
+    for argument in arguments[len(names) :]:
+        changes = names and names[0] in TRAINING and not argument.startswith("--help")
         if argument.startswith("--") and argument != "--help":
             yield "option", module, argument.removeprefix("--").partition("=")[0]
+            if changes:
+                yield "spelling", "flag"
+        elif "=" in argument and changes:
+            yield "option", module, argument.partition("=")[0].replace("_", "-")
+            yield "spelling", "override"
 
 
 def _launch(module: str, arguments: list[str]) -> Iterator[Fact]:
@@ -135,7 +146,7 @@ def _launch(module: str, arguments: list[str]) -> Iterator[Fact]:
 
 def _before_options(arguments: Iterable[str]) -> Iterator[str]:
     for argument in arguments:
-        if argument.startswith("-"):
+        if argument.startswith("-") or "=" in argument:
             return
         yield argument
 
@@ -225,11 +236,18 @@ def _python(path: str, text: str) -> Iterator[Fact]:
         yield from (("defines launch option", package[0], engine, option) for option in _options(tree, "Options"))
     if name.name == "launch.py":
         tables = (node for node in ast.walk(tree) if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict))
-        verbs = (table.value.keys for table in tables if ast.unparse(table.targets[0]) == "verbs")  # type: ignore[attr-defined]
+        verbs = (table.value.keys for table in tables if _is(table, "verbs"))  # type: ignore[attr-defined]
         yield from (("defines launch verb", package[-1], ast.literal_eval(key)) for keys in verbs for key in keys)
+    if name.name == "command_line.py":
+        examples = (node.value for node in tree.body if isinstance(node, ast.Assign) and _is(node, "EXAMPLE"))
+        yield from (("defines spelling", "flag" if ast.literal_eval(one)[0] == "-" else "override") for one in examples)
     if name.name == "config.py":
         for kind in ("Config", "CompareConfig", "EvaluateConfig", "SampleConfig"):  # of train and the others
             yield from (("defines option", package[-1], option) for option in _options(tree, kind))
+
+
+def _is(node: ast.Assign, name: str) -> bool:
+    return ast.unparse(node.targets[0]) == name
 
 
 def _definitions(tree: ast.Module) -> Iterator[str]:
@@ -253,7 +271,7 @@ def _first_words(pattern: ast.pattern) -> Iterator[str]:
 
 
 def _options(tree: ast.Module, name: str) -> Iterator[str]:
-    """The options that tyro makes of a dataclass: one per field, those of nested classes behind a dot."""
+    """The options that a dataclass stands for: one per field, those of nested classes behind a dot."""
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     for field in classes[name].body if name in classes else ():
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):

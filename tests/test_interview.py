@@ -140,6 +140,9 @@ def test_each_answer_can_be_chosen_and_changed_again_before_anything_is_written(
     terminal.press(ENTER)
     terminal.expect("Which framework?")
     terminal.press(DOWN, ENTER)
+    terminal.expect("Which library for its training?")
+    terminal.expect("loop is no library for JAX; choose nnx, equinox")
+    terminal.press(DOWN, ENTER)
     terminal.expect("Which example?")
     terminal.press(ENTER)
     terminal.expect("Which package manager?")
@@ -175,8 +178,9 @@ def test_each_answer_can_be_chosen_and_changed_again_before_anything_is_written(
 
 def test_flags_are_not_asked_again_and_locked_answers_cannot_be_chosen(folder: Path, start: Start) -> None:
     (folder / "lab.toml").write_text('locked = ["license"]\n[answers]\nlicense = "none"\n', encoding="utf-8")
-    flags = ["--description", "x", "--framework", "jax", "--example", "text", "--package-manager", "uv"]
-    flags += ["--accelerator", "cpu", "--python", "3.12", "--ci", "none", "--launchers", "ray"]
+    flags = ["--description", "x", "--framework", "jax", "--library", "nnx", "--example", "text"]
+    flags += ["--package-manager", "uv", "--accelerator", "cpu", "--python", "3.12"]
+    flags += ["--ci", "none", "--launchers", "ray"]
     terminal = start("new", "demo", "--preset", "lab.toml", *flags)
     terminal.expect("Which type checker?")
     terminal.press(ENTER)

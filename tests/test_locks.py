@@ -9,7 +9,7 @@ from hosts.conda_channel import PYTHON
 from hosts.tools import Tools
 from locks import check_lock
 from rattler.exceptions import SolverError
-from repositories import legal_combinations, resolve, write
+from repositories import STACK, legal_combinations, resolve, write
 
 from labrig.render import Answers
 
@@ -18,12 +18,19 @@ COMBINATIONS = [
     for combination in legal_combinations()
     if (combination["python"], combination["type_checker"], combination["ci"]) == (PYTHON, "pyright", "github")
 ]
+# What a library requires is the same for every accelerator: each is locked once more, for the CPU.
+COMBINATIONS += [
+    resolve({name: answers[name] for name in ("framework", "package_manager", "python")} | {"library": library})
+    for answers in COMBINATIONS
+    if answers["accelerator"] == "cpu"
+    for library in STACK["libraries"][answers["framework"]][1:]
+]
 PYPI = [answers for answers in COMBINATIONS if answers["package_manager"] != "conda"]
 CONDA = [answers for answers in COMBINATIONS if answers["package_manager"] == "conda"]
 
 
 def name_of(answers: Answers) -> str:
-    return "-".join(str(answers[name]) for name in ("package_manager", "framework", "accelerator"))
+    return "-".join(str(answers[name]) for name in ("package_manager", "framework", "library", "accelerator"))
 
 
 @pytest.mark.parametrize(

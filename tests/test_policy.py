@@ -257,7 +257,7 @@ def test_a_waiver_holds_until_its_last_day_and_then_names_its_owner(organization
 def test_what_is_wrong_in_a_policy_is_said_with_its_cause(text: str, message: str, tmp_path: Path) -> None:
     put(tmp_path, {"policy.toml": text, "template/x": "", "copier.yml": SETTINGS + QUESTIONS})
     with pytest.raises(PolicyError, match=re.escape(message)) as failure:
-        read_policy(Source(tmp_path, "acme", None, None)).require_valid(Template(tmp_path))
+        read_policy(Source(tmp_path, "acme", None, None), "acme").require_valid(Template(tmp_path))
     assert failure.value.cause or failure.value.tip
 
 
@@ -279,6 +279,37 @@ def test_a_policy_that_is_not_there_is_one_sentence(organization: Organization, 
     git(organization.folder, "gc", "--quiet", "--prune=now")
     done = workshop.labrig("update", "--yes")
     assert (done.code, "which the policy" in done.err) == (3, True)
+
+
+def test_a_checkout_of_the_policy_is_the_policy_itself(organization: Organization) -> None:
+    organization.state(POLICY, {"template/OWNERS.txt": "acme\n"})
+    git(organization.folder, "remote", "add", "origin", "https://github.com/acme/policy")
+    organization.new()
+    workshop = organization.workshop
+    assert 'url: "https://github.com/acme/policy"' in workshop.read(POLICY_FILE)
+    workshop.change(
+        {POLICY_FILE: workshop.read(POLICY_FILE).replace("https://github.com/acme/policy", "gh:acme/policy")}
+    )
+    assert rules(workshop, "--policy", str(organization.folder)) == []
+    organization.state(POLICY, {"template/OWNERS.txt": "acme, all\n"})
+    done = workshop.labrig("update", "--yes", "--policy", str(organization.folder))
+    assert (done.code, workshop.read("OWNERS.txt")) == (0, "acme, all\n")
+    assert 'url: "gh:acme/policy"' in workshop.read(POLICY_FILE)
+
+
+def test_a_repository_moves_from_one_policy_to_another(organization: Organization) -> None:
+    organization.state(POLICY, {"template/OWNERS.txt": "acme\n"})
+    organization.new()
+    workshop = organization.workshop
+    other = workshop.folder / "other"
+    git(workshop.folder, "clone", "--quiet", str(organization.folder), str(other))
+    put(other, {"template/OWNERS.txt": "acme, all\n"})
+    git(other, "commit", "--quiet", "--all", "--message", "Other")
+    assert rules(workshop, "--policy", str(other)) == ["LR009"]
+    assert workshop.labrig("update", "--yes", "--policy", str(other)).code == 0
+    workshop.commit()
+    assert workshop.read("OWNERS.txt") == "acme, all\n"
+    assert rules(workshop) == []
 
 
 def test_plain_copier_leaves_the_policy_s_files_alone(organization: Organization) -> None:

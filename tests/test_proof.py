@@ -18,7 +18,7 @@ from covering import Assembly, Slot, three_way, triples
 from formats import Checker
 from proof import SEED, Proof
 from proof_report import Report
-from repositories import choices, legal_combinations
+from repositories import STACK, choices, legal_combinations
 
 from labrig.factors import Factors
 from labrig.render import Template
@@ -57,12 +57,14 @@ def test_the_parts_of_every_file_put_together_are_what_the_template_renders(proo
 
 def test_the_combinations_are_those_that_the_questions_allow(space: Space) -> None:
     without_modal = [some for some in choices("launchers") if "modal" not in some]
-    linked = sum(  # of framework, package manager, accelerator, python, checker and CI, and with them of launchers
+    linked = sum(  # of framework, package manager, accelerator, python, checker and CI; of launchers and libraries
         len(without_modal if each["accelerator"] in {"rocm", "tpu"} else choices("launchers"))
+        * len(STACK["libraries"][each["framework"]])
         for each in legal_combinations()
     )
-    free = math.prod(len(choices(name)) for name in ("example", "license", "editor"))
-    assert space.total == linked * free * 2 * 2, "hooks and agents are yes or no"
+    free = math.prod(len(choices(name)) for name in ("example", "config", "license", "editor"))
+    yes_or_no = sum(question.type == "bool" for question in space.template.questions.values())
+    assert space.total == linked * free * 2**yes_or_no
 
 
 def test_whole_repositories_with_every_three_answers_are_well_formed(

@@ -278,7 +278,8 @@ def _changes_a_file(
     name: str,
     value: object,
 ) -> bool:
-    """Whether some legal answers exist after which `value` gives other files than every other value."""
+    """Whether some legal answers exist after which `value` gives other files than others, or is the only one left."""
+    alone = False
     for framework, manager in itertools.product(STACK["builds"], ("uv", "conda")):
         base: dict[str, object] = {"framework": framework, "package_manager": manager}
         offer = template.offer(name, base, folder_name="demo")
@@ -291,7 +292,8 @@ def _changes_a_file(
                 continue
             if _without_answers(template, {**base, name: other}) != mine:
                 return True
-    return False
+        alone |= [choice for _, choice, reason in offer.choices if not reason] == [value]
+    return alone
 
 
 def _without_answers(template: Template, given: dict[str, object]) -> dict[str, RenderedFile]:

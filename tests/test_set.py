@@ -78,13 +78,15 @@ def test_any_answer_of_an_untouched_repository_can_be_switched(store: Store, num
         if found.open:
             continue  # another answer has to be given, too: what is asked is tested elsewhere
         new = render(found.answers.recorded)
-        assert found.answers.recorded == {**answers, name: value}, name
+        left = {other: answer for other, answer in answers.items() if other not in found.dropped}
+        assert found.answers.recorded == {**left, **found.added, **found.followed, name: value}, name
         done = merge(store, untouched, old, new)
         assert done.result == done.theirs, (name, value)
         assert not done.conflicts
         assert not list(find_losses(done))
         switched[name] = switched.get(name, 0) + 1
-    assert set(switched) == set(TEMPLATE.questions), "every question has an answer that was switched"
+    stuck = set(TEMPLATE.questions) - set(switched)
+    assert stuck <= {"framework", "library"}, "every question has an answer that was switched, or another one with it"
 
 
 def test_an_edit_of_the_users_outlives_every_switch(store: Store) -> None:

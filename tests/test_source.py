@@ -26,7 +26,7 @@ from labrig.errors import (
     UnknownVersionError,
     UsageError,
 )
-from labrig.source import _git_url, _recorded_url, open_template
+from labrig.source import git_url, open_template, recorded_url
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 ANSWERS = "template/{{ _copier_conf.answers_file }}.jinja"
@@ -252,7 +252,7 @@ def test_a_template_may_have_submodules(template: Path, tmp_path: Path, monkeypa
     ],
 )
 def test_an_address_is_recorded_in_a_form_that_copier_reads_alike(where: str, cloned: str, recorded: str) -> None:
-    assert (_git_url(where), _recorded_url(where)) == (cloned, recorded)
+    assert (git_url(where), recorded_url(where)) == (cloned, recorded)
     assert get_repo(recorded) == cloned
 
 
@@ -266,7 +266,7 @@ def test_an_address_is_recorded_in_a_form_that_copier_reads_alike(where: str, cl
     ],
 )
 def test_a_password_is_never_recorded(where: str, recorded: str) -> None:
-    assert _recorded_url(where) == recorded
+    assert recorded_url(where) == recorded
 
 
 # Refusals

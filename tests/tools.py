@@ -31,6 +31,7 @@ from labrig.space import OPEN, Point
 
 VERSIONS = {
     "debugpy": "1.8.22",
+    "huggingface-hub": "2.4.0",
     "kubernetes-validate": "1.37.0",  # of Kubernetes
     "modal": "1.6.4",
     "pip": "26.3",

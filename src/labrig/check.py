@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from . import keys
 from .errors import LabrigError, RecordError, UsageError, did_you_mean
 from .migration import migrate
-from .policy import POLICY_FILE, Following, Policies, Standard, Standards, open_policy, read_following, standards
+from .policy import POLICY_FILE, Following, Shelf, Standard, Standards
 from .record import Record, find_version, read_record
 from .render import ANSWERS_FILE, Template
 from .report import RED, Report
@@ -98,7 +98,7 @@ class Checks:
         self._policy = policy
         self._stack = ExitStack()
         self._versions: dict[str | None, Versions] = {}
-        self._policies: dict[str, Policies] = {}
+        self._shelf = self._stack.enter_context(Shelf())
 
     def __enter__(self) -> Checks:
         return self
@@ -155,13 +155,7 @@ class Checks:
 
     def standards(self, repository: Repository) -> tuple[Following | None, Standards]:
         """The policy that a repository says it follows, and what it asks."""
-        following = read_following(repository)
-        where = self._policy or (following.url if following else None)
-        if where is None:
-            return following, Standards()
-        if where not in self._policies:
-            self._policies[where] = self._stack.enter_context(open_policy(where))
-        return following, standards(following, self._policies[where], repository.names)
+        return self._shelf.standards(repository, self._policy)
 
     def open(self, record: Record) -> Versions:
         """The template of a repository, opened at the first look."""
@@ -195,10 +189,10 @@ def _policy(
     source = standard.policy.source
     if following is None:
         yield Finding(
-            "LR009", POLICY_FILE, 1, f"it does not follow the policy {source.url}", "labrig update --policy URL"
+            "LR009", POLICY_FILE, 1, f"it does not follow the policy {standard.url}", "labrig update --policy URL"
         )
-    elif following.url != source.url:
-        message = f"it follows {following.url}, and not the policy {source.url}"
+    elif following.url != standard.url:
+        message = f"it follows {following.url}, and not the policy {standard.url}"
         yield Finding("LR009", POLICY_FILE, 1, message, "labrig update --policy URL")
     elif following.commit != source.commit_hash:
         message = f"the policy is at {source.commit} now; this follows {str(following.commit)[:12]}"

@@ -545,6 +545,7 @@ def _fleet(program: Program) -> typer.Typer:
         budget: Annotated[
             str, typer.Option("--budget", metavar="N|N%", help="So many may need a person; else exit 1.")
         ] = "0",
+        locks: Annotated[bool, typer.Option("--locks", help="Resolve the locks, too, whose manifest changes.")] = False,
         include: Include = None,
         exclude: Exclude = None,
         topic: Topics = None,
@@ -565,7 +566,7 @@ def _fleet(program: Program) -> typer.Typer:
         request = Request(
             where, include or [], exclude or [], topic or [], shard, policy, ledger, cache, fetch, executor, jobs
         )
-        raise typer.Exit(run_simulate(request, Target(to, template), budget, program.report))
+        raise typer.Exit(run_simulate(request, Target(to, template, locks=locks), budget, program.report))
 
     _add_rollouts(app, program)
 
@@ -609,6 +610,7 @@ def _add_rollouts(app: typer.Typer, program: Program) -> None:
         failures: Annotated[int, typer.Option("--failures", min=0, help="So many new CI failures do not halt it.")] = 0,
         most_open: Annotated[int, typer.Option("--most-open", min=0, help="So many requests are open at once.")] = 0,
         wait: Annotated[float, typer.Option("--wait", min=0, metavar="MINUTES", help="For CI results.")] = 0,
+        lock: Annotated[bool, typer.Option("--lock/--no-lock", help="Make locks anew whose manifest changes.")] = True,
         drafts: Annotated[bool, typer.Option("--drafts", help="Open drafts with conflict markers, too.")] = False,
         failed: Annotated[bool, typer.Option("--failed", help="Try those again that failed.")] = False,
         spacing: Spacing = 1.0,
@@ -631,6 +633,7 @@ def _add_rollouts(app: typer.Typer, program: Program) -> None:
         rollout = Rollout(
             request.options,
             Target(to, template),
+            lock=lock,
             drafts=drafts,
             most_failures=failures,
             most_open=most_open,

@@ -36,7 +36,7 @@ class Interview:
         """Ask what is open, then review; the answers that the user wants created."""
         each = advanced or not self.presets
         for name in self.template.questions:
-            if name in self.given.answers or name == PROJECT or not (advanced or self._is_asked(name)):
+            if name in self.given.answers or name == PROJECT or not self._is_asked(name, advanced=advanced):
                 continue
             question = self.template.questions[name]
             if question.choices and not each:
@@ -52,8 +52,11 @@ class Interview:
             self._ask(name)
         return self._review(lambda _: "Go on with these answers")
 
-    def _is_asked(self, name: str) -> bool:
-        return self.template.questions[name].ask is not False
+    def _is_asked(self, name: str, *, advanced: bool) -> bool:
+        """Whether the template would ask; of what it never asks, an advanced user is asked, too."""
+        if self.template.questions[name].ask is False:
+            return advanced
+        return self.questionnaire.offer(name).asked
 
     def _ask_start(self) -> str:
         """Whether to take the recommended answers, a preset's, or to choose each."""
@@ -111,7 +114,8 @@ class Interview:
             except ForbiddenChoiceError as error:
                 self.report.say(f"{error.message}: {error.cause}")
                 del self.given.answers[error.question]
-                self._ask(error.question)
+                if self._is_asked(error.question, advanced=True):
+                    self._ask(error.question)
 
     def _review(self, label: Callable[[Answers], str]) -> Answers:
         """Show every answer; any of them can be changed. `label` is what ends the review."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from jinja2 import meta
 
-from .errors import AnswerError, DecisionError, MissingAnswerError
+from .errors import AnswerError, DecisionError, ForbiddenChoiceError, MissingAnswerError
 from .questionnaire import to_text
 from .render import Answers, Template
 
@@ -36,6 +36,7 @@ class Migration:
     renamed: dict[str, str] = field(default_factory=dict)  # from the old question
     added: dict[str, object] = field(default_factory=dict)  # new questions, answered by their defaults
     dropped: dict[str, object] = field(default_factory=dict)  # not asked any more after what was given anew
+    followed: dict[str, object] = field(default_factory=dict)  # suggested once, and now what is suggested instead
 
     def require_decided(self, command: str) -> None:
         """DecisionError when an answer is still open."""
@@ -79,7 +80,11 @@ def migrate(
         if name in given or name in forgotten:
             continue
         if name in answers.recorded:
-            if not _equal(answers.recorded[name], value):
+            if _equal(answers.recorded[name], value):
+                continue
+            if given and move.was_suggested(name, value):
+                found.followed[name] = answers.recorded[name]
+            else:
                 found.open.append(Open(name, value, move.why_not(name, value)))
         elif heir := move.heir(name, value, answers):
             found.renamed[name] = heir
@@ -116,6 +121,18 @@ class _Move:
             if name in meta.find_undeclared_variables(self.template.environment.parse(default)):
                 return heir
         return None
+
+    def was_suggested(self, name: str, value: object) -> bool:
+        """Whether an answer that does not go with what was given anew had been suggested, and not chosen against it."""
+        try:
+            self.template.accept(name, value, self.given, folder_name=self.folder_name, preferred=self.old)
+        except ForbiddenChoiceError:
+            others = {other: answer for other, answer in self.old.items() if other != name}
+            before = self.template.resolve({}, folder_name=self.folder_name, preferred=others)
+            return _equal(before.get(name), value)
+        except AnswerError:
+            pass
+        return False
 
     def why_not(self, name: str, value: object) -> str:
         """Why an answer cannot be kept."""

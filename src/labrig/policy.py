@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -29,11 +30,12 @@ from .errors import (
     UnknownVersionError,
     did_you_mean,
 )
+from .git import Git
 from .presets import POLICY, Preset, is_place, load
 from .questionnaire import to_text
 from .questions import SafeLoader
 from .render import Answers, Layer, RenderedFile, Template
-from .source import History, Source, open_history
+from .source import History, Source, git_url, open_history, recorded_url
 
 if TYPE_CHECKING:
     from .repository import Repository
@@ -82,14 +84,15 @@ class Policy:
     """One state of a policy."""
 
     source: Source
+    url: str  # under which others find it
     levels: tuple[Level, ...]  # the organization first, then its groups
     forbidden: Mapping[str, tuple[object, ...]]
     rules: tuple[str, ...]
     waivers: tuple[Waiver, ...]
 
-    def standard(self, names: Sequence[str], preset: str = "", today: datetime.date | None = None) -> Standard:
+    def standard(self, names: Sequence[str], preset: str = "", url: str = "") -> Standard:
         """What holds for one repository. names: how it may be called, such as `acme/vision-a` and `vision-a`."""
-        today = today or datetime.datetime.now(tz=datetime.UTC).date()
+        today = datetime.datetime.now(tz=datetime.UTC).date()
         waivers = [waiver for waiver in self.waivers if _matches(names, waiver.repositories)]
         return Standard(
             self,
@@ -97,6 +100,7 @@ class Policy:
             tuple(waiver for waiver in waivers if waiver.expires >= today),
             tuple(waiver for waiver in waivers if waiver.expires < today),
             preset,
+            url if url and same_address(url, self.url) else self.url,
         )
 
     def require_valid(self, template: Template) -> None:
@@ -107,7 +111,7 @@ class Policy:
             for name in names:
                 if name not in template.questions:
                     raise PolicyError(
-                        f"the policy {self.source.url} speaks of '{name}', which is no question"
+                        f"the policy {self.url} speaks of '{name}', which is no question"
                         + did_you_mean(name, template.questions),
                         cause=f"it stands in its {_place(place)}",
                         tip="every question: labrig questions",
@@ -121,7 +125,7 @@ class Policy:
                 _taken(self, question, values)
             ):
                 raise PolicyError(
-                    f"the policy {self.source.url} forbids every answer to {name}", cause="so nobody could answer it"
+                    f"the policy {self.url} forbids every answer to {name}", cause="so nobody could answer it"
                 )
 
     def _require_possible(self, template: Template, level: Level, name: str, value: object) -> None:
@@ -131,13 +135,13 @@ class Policy:
         wanted = taken if isinstance(taken, list) else [taken]
         if values and (wrong := [item for item in wanted if item not in values]):
             raise PolicyError(
-                f"the policy {self.source.url} answers {name} with '{to_text(wrong[0])}', which is no choice"
+                f"the policy {self.url} answers {name} with '{to_text(wrong[0])}', which is no choice"
                 + did_you_mean(to_text(wrong[0]), map(to_text, values)),
                 cause=f"it stands in its {_place(level.name)}",
             )
         if bad := [item for item in wanted if item in _taken(self, question, self.forbidden.get(name, ()))]:
             raise PolicyError(
-                f"the policy {self.source.url} contradicts itself about {name}",
+                f"the policy {self.url} contradicts itself about {name}",
                 cause=f"its {_place(level.name)} answers {to_text(bad[0])}, which it forbids",
             )
 
@@ -151,6 +155,7 @@ class Standard:
     waivers: tuple[Waiver, ...]
     expired: tuple[Waiver, ...]
     preset: str = ""
+    url: str = ""  # of the policy, as the repository spells it
     files: set[str] = field(default_factory=set)  # that its layers wrote, once they are rendered
 
     @property
@@ -207,7 +212,7 @@ class Standard:
             words = " ".join(f"--set {name}=..." for name in found)
             raise DecisionError(
                 list(found),
-                f"the policy {self.policy.source.url} does not allow {', '.join(found)}",
+                f"the policy {self.url} does not allow {', '.join(found)}",
                 cause="\n".join(found.values()),
                 tip=f"{command} {words}; for a while, a waiver in its policy.toml",
             )
@@ -223,7 +228,7 @@ class Standard:
                 raise LockedAnswerError(
                     name,
                     f"{name} cannot be {to_text(given[name])}",
-                    cause=f"the {level} locks it to {to_text(value)}, in the policy {self.policy.source.url}",
+                    cause=f"the {level} locks it to {to_text(value)}, in the policy {self.url}",
                     tip="an exception for a while is a waiver in its policy.toml, with owner, reason and expiry",
                 )
             if answers.get(name, wanted) != wanted:
@@ -266,7 +271,7 @@ class Standard:
             files = Layer(template, source.root, LAYERS).render(answers, **metadata)
             self.files.update(files)
         lines = ["# Written by labrig: the policy that this repository follows. `labrig update` keeps it up to date."]
-        record = {"commit": source.commit_hash, "preset": self.preset or None, "url": source.url}
+        record = {"commit": source.commit_hash, "preset": self.preset or None, "url": self.url}
         lines += [f"{name}: {json.dumps(value)}" for name, value in record.items() if value is not None]
         files[POLICY_FILE] = RenderedFile("".join(f"{line}\n" for line in lines).encode(), False)
         return files
@@ -275,8 +280,9 @@ class Standard:
 class Policies:
     """A policy with its states, each read once."""
 
-    def __init__(self, history: History | Source) -> None:
+    def __init__(self, history: History | Source, url: str = "") -> None:
         self._history = history
+        self._url = url or history.url
         self._known: dict[Path, Policy] = {}
 
     @property
@@ -295,11 +301,13 @@ class Policies:
         return self._read(self._history.version(name))
 
     def _newest(self) -> Source:
-        return self._history if isinstance(self._history, Source) else self._history.version("HEAD")
+        if isinstance(self._history, Source):
+            return self._history
+        return self._history.version(self._history.find("HEAD") or "HEAD")  # without what is not committed
 
     def _read(self, source: Source) -> Policy:
         if source.root not in self._known:
-            self._known[source.root] = read_policy(source)
+            self._known[source.root] = read_policy(source, self._url)
         return self._known[source.root]
 
 
@@ -323,7 +331,26 @@ def open_policy(where: str) -> Iterator[Policies]:
             raise PolicyError(
                 f"the policy {where} cannot be read", cause=error.cause, tip="a folder or a git URL: --policy URL"
             ) from None
-        yield Policies(history)
+        yield Policies(history, _origin(place))
+
+
+def same_address(one: str, other: str) -> bool:
+    """Whether two addresses lead to one repository, as far as can be seen: gh:acme/policy is one at github.com."""
+    return one == other or _plain(one) == _plain(other)
+
+
+def _plain(url: str) -> str:
+    found = re.fullmatch(r"(?:ssh://)?git@([^:/]+)[:/](.+)", url)
+    url = f"https://{found[1]}/{found[2]}" if found else git_url(url)
+    return url.removesuffix("/").removesuffix(".git").lower()
+
+
+def _origin(folder: Path) -> str:
+    """Where a checkout of a policy came from: that is what others can reach; "" for one that came from nowhere."""
+    if not (folder / ".git").exists():
+        return ""
+    found = Git(folder).attempt("remote", "get-url", "origin").stdout.decode(errors="replace").strip()
+    return recorded_url(found) if found and not Path(found).is_absolute() else ""
 
 
 @contextmanager
@@ -376,42 +403,69 @@ class Standards:
     new: Standard | None = None
 
 
-def standards(following: Following | None, policies: Policies | None, names: Sequence[str]) -> Standards:
-    """Both, where `policies` is what holds now."""
-    if policies is None:
-        return Standards()
-    preset = following.preset if following else ""
-    new = policies.newest().standard(names, preset)
-    if following is None:
-        return Standards(None, new)
-    try:
-        old = policies.version(following.commit).standard(names, preset)
-    except UnknownVersionError:
-        raise RecordError(
-            f"{POLICY_FILE} says commit {str(following.commit)[:12]}, which the policy {following.url} does not have",
-            cause="its history was rewritten, or the file was edited by hand",
-            tip=f"write the commit there that is nearest to it: git log in {following.url}",
-        ) from None
-    return Standards(old, new)
+class Shelf:
+    """Policies by their addresses, each opened once, for any number of repositories."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._known: dict[str, Policies] = {}
+
+    def __enter__(self) -> Shelf:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def open(self, where: str) -> Policies:
+        """The policy at an address."""
+        if where not in self._known:
+            self._known[where] = self._stack.enter_context(open_policy(where))
+        return self._known[where]
+
+    def standards(self, repository: Repository, where: str | None) -> tuple[Following | None, Standards]:
+        """What a repository says that it follows, and what that asks. where: of a policy that counts instead."""
+        following = read_following(repository)
+        where = where or (following.url if following else None)
+        if where is None:
+            return following, Standards()
+        policies, names = self.open(where), repository.names
+        if following is None:
+            return None, Standards(None, policies.newest().standard(names))
+        new = policies.newest().standard(names, following.preset, following.url)
+        if same_address(following.url, new.url):
+            former = policies
+        else:  # it moves from one policy to another
+            former, new = self.open(following.url), policies.newest().standard(names)
+        try:
+            return following, Standards(
+                former.version(following.commit).standard(names, following.preset, following.url), new
+            )
+        except UnknownVersionError:
+            commit = str(following.commit)[:12]
+            raise RecordError(
+                f"{POLICY_FILE} says commit {commit}, which the policy {following.url} does not have",
+                cause="its history was rewritten, or the file was edited by hand",
+                tip=f"write the commit there that is nearest to it: git log in {following.url}",
+            ) from None
 
 
 # Reading
 
 
-def read_policy(source: Source) -> Policy:
+def read_policy(source: Source, url: str) -> Policy:
     """What `policy.toml` says. PolicyError for everything that is wrong by itself, whatever the template."""
     path = source.root / POLICY
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         cause = error.strerror if isinstance(error, OSError) else str(error)
-        raise PolicyError(f"the policy {source.url} cannot be read", cause=f"{POLICY}: {cause}") from error
+        raise PolicyError(f"the policy {url} cannot be read", cause=f"{POLICY}: {cause}") from error
     if unknown := sorted(set(content) - set(TABLES)):
         raise PolicyError(
-            f"the policy {source.url} holds '{unknown[0]}'" + did_you_mean(unknown[0], TABLES),
+            f"the policy {url} holds '{unknown[0]}'" + did_you_mean(unknown[0], TABLES),
             cause=f"it takes: {', '.join(TABLES)}",
         )
-    reader = _Reader(source.url)
+    reader = _Reader(url)
     organization = reader.level(ORGANIZATION, content)
     groups = [reader.group(name, table, organization) for name, table in reader.table(content, "groups").items()]
     forbidden = {name: tuple(reader.list(values, name)) for name, values in reader.table(content, "forbidden").items()}
@@ -422,9 +476,9 @@ def read_policy(source: Source) -> Policy:
     for rule in [*rules, *(waiver.rule for waiver in waivers if waiver.rule)]:
         if rule not in RULES:
             raise PolicyError(
-                f"the policy {source.url} names the rule {rule}" + did_you_mean(rule, RULES), cause=", ".join(RULES)
+                f"the policy {url} names the rule {rule}" + did_you_mean(rule, RULES), cause=", ".join(RULES)
             )
-    return Policy(source, (organization, *groups), forbidden, rules, waivers)
+    return Policy(source, url, (organization, *groups), forbidden, rules, waivers)
 
 
 class _Reader:
@@ -513,7 +567,7 @@ def _taken(policy: Policy, question: Any, values: Sequence[object]) -> list[Any]
             else:
                 taken.append(question.parse(value))
         except AnswerError as error:
-            raise PolicyError(f"the policy {policy.source.url}: {error.message}", cause=error.cause) from None
+            raise PolicyError(f"the policy {policy.url}: {error.message}", cause=error.cause) from None
     return taken
 
 

@@ -67,6 +67,7 @@ class Offer:
 
     question: Question
     applies: bool
+    asked: bool
     default: object
     choices: tuple[tuple[str, object, str], ...]  # label, value, and the reason why it cannot be chosen, or ""
 
@@ -178,7 +179,8 @@ class Template:
             default = self._default(question, context, preferred or {}, applies=applies)
         except AnswerError:
             default = MISSING  # for example the name of this folder cannot be the project's name
-        return Offer(question, applies, default, tuple(self._choices(question, context)))
+        asked = applies and self._holds(question, "ask", context)
+        return Offer(question, applies, asked, default, tuple(self._choices(question, context)))
 
     def why_not(self, name: str, value: object, given: Mapping[str, object], *, folder_name: str) -> str:
         """Why `value` cannot answer the question `name` after the earlier answers, as a sentence; "" when it can."""

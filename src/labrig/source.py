@@ -188,7 +188,7 @@ def open_history(where: str | None = None, *, is_template: bool = True) -> Itera
 def is_own(where: str) -> bool:
     """Whether the address that a repository records is that of the template which came with labrig."""
     checkout = _own_checkout()
-    return where in {canonical_url(), _git_url(canonical_url())} or (checkout is not None and where == str(checkout))
+    return where in {canonical_url(), git_url(canonical_url())} or (checkout is not None and where == str(checkout))
 
 
 @contextmanager
@@ -218,7 +218,7 @@ def copier_environment() -> dict[str, str]:
     return {
         "GIT_CONFIG_COUNT": str(count + 1),
         f"GIT_CONFIG_KEY_{count}": f"url.{_find_own().location}.insteadOf",
-        f"GIT_CONFIG_VALUE_{count}": _git_url(canonical_url()),
+        f"GIT_CONFIG_VALUE_{count}": git_url(canonical_url()),
     }
 
 
@@ -229,7 +229,7 @@ def _find(where: str | None) -> _Place:
         return _find_own()
     _refuse_options("template", where)
     if re.match(r"(gh|gl):|git@|[a-z][a-z+]*://", where):
-        return _Place(_git_url(where), _recorded_url(where))
+        return _Place(git_url(where), recorded_url(where))
     path = Path(os.path.abspath(Path(where).expanduser()))  # noqa: PTH100 - keeps symbolic links, removes `..`
     if path.is_dir():
         is_repository = (path / ".git").exists() or ((path / "HEAD").is_file() and (path / "objects").is_dir())
@@ -287,7 +287,7 @@ def _refuse_options(name: str, value: str) -> None:
         )
 
 
-def _git_url(where: str) -> str:
+def git_url(where: str) -> str:
     """The address that git understands: what Copier's `get_repo` makes of it."""
     for shortcut, host in SHORTCUTS.items():
         if where.startswith(shortcut):
@@ -298,7 +298,7 @@ def _git_url(where: str) -> str:
     return where
 
 
-def _recorded_url(where: str) -> str:
+def recorded_url(where: str) -> str:
     """The address for the answers file: without a password, and in a form that Copier knows as a git URL."""
     if where.startswith((*SHORTCUTS, "git@")):
         return where

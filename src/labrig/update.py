@@ -22,7 +22,7 @@ from .errors import (
 )
 from .merge import Conflict, Entry, Merge, Store, is_binary, merge, open_store
 from .migration import Migration, migrate
-from .policy import Standard, Standards, open_policy, read_following, standards
+from .policy import Shelf, Standard, Standards
 from .questionnaire import parse_settings, to_text, typed_answers, why_nobody_can_be_asked
 from .record import MOST_FORMER, Record, find_version, parse_record, read_record
 from .render import ANSWERS_FILE, Answers, RenderedFile, Template
@@ -171,13 +171,8 @@ def open_versions(record: Record, request: Request) -> Iterator[Versions]:
 @contextmanager
 def open_standards(repository: Repository, where: str | None) -> Iterator[Standards]:
     """What the policy of a repository asked of it, and what it asks now; without a policy, nothing."""
-    following = read_following(repository)
-    where = where or (following.url if following else None)
-    if where is None:
-        yield Standards()
-        return
-    with open_policy(where) as policies:
-        yield standards(following, policies, repository.names)
+    with Shelf() as shelf:
+        yield shelf.standards(repository, where)[1]
 
 
 @contextmanager
@@ -247,7 +242,7 @@ def propose(situation: Situation, request: Request) -> Proposal | None:
         return None
     merged = _merge(repository, store, old, new)
     guard.require_no_loss(merged)
-    decided = {*given, *request.forget, *migration.renamed, *migration.dropped}
+    decided = {*given, *request.forget, *migration.renamed, *migration.dropped, *migration.followed}
     guard.answers_kept(old.answers.recorded, parse_record(_text(new_files[ANSWERS_FILE])).answers, decided)
     change, notes = _change(repository, merged)
     if not change.files:
@@ -640,6 +635,8 @@ def _report_lists(proposal: Proposal, report: Report) -> None:
         report.say(f"  new question {name}: {to_text(value) or '(empty)'}   (another answer: labrig set {name}=...)")
     for name, value in proposal.migration.dropped.items():
         report.say(f"  {name} is not asked any more; it was {to_text(value)}")
+    for name, value in proposal.migration.followed.items():
+        report.say(f"  {name} follows: {to_text(value)}   (another answer: labrig set {name}=...)")
     for remark in proposal.remarks:
         report.say(f"  {report.paint('note', YELLOW)} {remark}")
     for conflict in proposal.conflicts:

@@ -108,7 +108,7 @@ def _policy_origins(
     known = _matches(_lines(rendered.files, name), lines)
     versions = _versions(repository, name, len(lines))
     for number, text in enumerate(lines):
-        place = "" if number not in known else f"the policy {standard.policy.source.url}"
+        place = "" if number not in known else f"the policy {standard.url}"
         yield Origin(number + 1, text, not place, place, "", {} if place else None, versions.get(number + 1))
 
 

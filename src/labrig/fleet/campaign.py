@@ -18,6 +18,7 @@ from ..merge import Store
 from ..render import ANSWERS_FILE
 from ..transaction import Change, import_objects
 from ..update import Proposal, repository_store
+from . import lock
 from .host import Host, credentials, open_host
 from .inventory import Member
 from .ledger import Action, Campaign, Ledger, now
@@ -37,6 +38,7 @@ class Rollout:
 
     options: Options
     target: Target
+    lock: bool = True  # make locks anew whose manifest changes
     drafts: bool = False  # open requests with conflict markers, as drafts
     most_failures: int = 0  # of CI, that were not there before
     most_open: int = 0  # requests at once; 0 for any number
@@ -80,15 +82,19 @@ class Runner:
             if self.rollout.failed_only and action.state in RETRIED:
                 action.state, action.reason = "planned", "tried again"
                 self.ledger.keep(self.campaign.id, action)
+        room = self.rollout.most_open or len(actions)
+        if self.rollout.most_open:
+            room -= sum(self._is_open(action) for action in actions if action.state == "requested")
         rings = sorted({action.ring for action in actions})
         for ring in rings:
             inside = [action for action in actions if action.ring == ring]
             for action in inside:
                 if action.state not in OPEN:
                     continue
-                if self.rollout.most_open and self._open_requests(actions) >= self.rollout.most_open:
+                if room <= 0:
                     return self._end("running", f"{self.rollout.most_open} requests are open, and no more are wanted")
                 self._advance(action, make)
+                room -= action.state == "requested"
             if reason := self._wait_for_results(inside, ring):
                 return self._end("halted" if reason.startswith("ring") else "running", reason)
         return self._end("done", "")
@@ -97,13 +103,9 @@ class Runner:
         self.ledger.say(self.campaign, state, reason)
         return state
 
-    def _open_requests(self, actions: Sequence[Action]) -> int:
-        return sum(self._request_state(action) == "open" for action in actions if action.state == "requested")
-
-    def _request_state(self, action: Action) -> str:
-        member = action.member
-        found = self.host(member).find(member, self.branch)
-        return found.state if found else "closed"
+    def _is_open(self, action: Action) -> bool:
+        found = self.host(action.member).find(action.member, self.branch)
+        return found is not None and found.state == "open"
 
     def host(self, member: Member) -> Host:
         """Where the repository's requests are opened."""
@@ -119,7 +121,7 @@ class Runner:
         try:
             folder = fetched(member, self.rollout.options)
             with open_mirror(folder, member) as mirror, repository_store(mirror) as store:
-                there = self._pushed(mirror, member)
+                there = self._pushed(mirror)
                 made = make(mirror, store, action)
                 if isinstance(made, Outcome):
                     if there is None:
@@ -151,29 +153,27 @@ class Runner:
             action.state, action.reason = "failed", str(error)
             self.ledger.keep(self.campaign.id, action)
 
-    def _pushed(self, mirror: Mirror, member: Member) -> str | None:
+    def _pushed(self, mirror: Mirror) -> str | None:
         """The commit of our branch, if a run that was killed got so far. MirrorError when it is somebody else's."""
-        listed = mirror.git.attempt(
-            "ls-remote", member.url, f"refs/heads/{self.branch}", variables=credentials(member.url)
-        )
-        if listed.returncode:
-            raise MirrorError(f"{member.name} cannot be reached", cause=listed.stderr.decode(errors="replace").strip())
-        if not listed.stdout.strip():
+        found = mirror.git.attempt("log", "-1", "--format=%H%n%B", f"refs/heads/{self.branch}", "--")
+        if found.returncode:
             return None
-        commit = listed.stdout.decode().split()[0]
-        message = mirror.git.attempt("log", "-1", "--format=%B", commit).stdout.decode(errors="replace")
+        commit, _, message = found.stdout.decode(errors="replace").partition("\n")
         if f"{TRAILER}: {self.campaign.id}" not in message:
             raise MirrorError(
-                f"{member.name} has a branch {self.branch} that this campaign did not make, or that was changed since",
+                f"{mirror.root} has a branch {self.branch} that this campaign did not make, or that was changed since",
                 tip="look at it, and delete it or name the campaign otherwise: --campaign NAME",
             )
         return commit
 
     def _push(self, mirror: Mirror, member: Member, commit: str) -> None:
-        ref = f"refs/heads/{self.branch}"
+        ref, variables = f"refs/heads/{self.branch}", credentials(member.url)
         words = ("push", "--quiet", f"--force-with-lease={ref}:", member.url, f"{commit}:{ref}")
-        done = mirror.git.attempt(*words, variables=credentials(member.url))
-        if done.returncode and self._pushed(mirror, member) != commit:  # the answer may have been lost on its way
+        done = mirror.git.attempt(*words, variables=variables)
+        if done.returncode:  # the answer may have been lost on its way
+            listed = mirror.git.attempt("ls-remote", member.url, ref, variables=variables).stdout.decode()
+            if listed.partition("\t")[0] == commit:
+                return
             said = done.stderr.decode(errors="replace").strip().splitlines()
             reason = next((line for line in said if line.startswith(("remote:", "fatal:"))), said[-1] if said else "")
             raise MirrorError(
@@ -265,13 +265,25 @@ def updates(trials: Trials, campaign: Campaign, rollout: Rollout) -> Make:
         wanted = outcome.outcome == "clean" or (outcome.outcome == "conflict" and rollout.drafts)
         if proposal is None or not wanted:
             return outcome
-        import_objects(mirror, store, proposal.change)
-        tree = tree_of(mirror, proposal.change)
+        change = proposal.change
+        try:
+            refreshed = lock.refreshed(proposal) if rollout.lock and not proposal.conflicts else None
+        except lock.LockError as error:
+            return replace(outcome, outcome="invalid", reason=sentence(error))
+        if refreshed is not None:
+            change = replace(change, files={**change.files, refreshed[0]: refreshed[1]})
+        import_objects(mirror, store, change)
+        tree = tree_of(mirror, change)
         title = f"Update the template to {proposal.new.source.commit}"
         if proposal.new.source.commit_hash == proposal.old.source.commit_hash:
             title = "Follow the policy"
         commit = commit_of(mirror.git, tree, [mirror.head], f"{title}\n\n{TRAILER}: {campaign.id}\n", campaign.created)
-        return Made(commit, title, "\n".join(_plan_lines(proposal, outcome, campaign)), outcome.outcome == "conflict")
+        return Made(
+            commit,
+            title,
+            "\n".join(_plan_lines(proposal, outcome, campaign, locked=refreshed is not None)),
+            outcome.outcome == "conflict",
+        )
 
     return make
 
@@ -335,7 +347,7 @@ def commit_of(git: Git, tree: str, parents: Sequence[str], message: str, time_: 
     return made.decode().strip()
 
 
-def _plan_lines(proposal: Proposal, outcome: Outcome, campaign: Campaign) -> Iterator[str]:
+def _plan_lines(proposal: Proposal, outcome: Outcome, campaign: Campaign, *, locked: bool) -> Iterator[str]:
     yield f"The template goes from {outcome.old} to {outcome.new}, merged with what you made of it."
     yield ""
     for path, entry in proposal.change.files.items():
@@ -350,8 +362,8 @@ def _plan_lines(proposal: Proposal, outcome: Outcome, campaign: Campaign) -> Ite
         yield f"- **conflict** in `{conflict.path}`: {conflict.reason}; resolve the markers before this is merged"
     for remark in proposal.remarks:
         yield f"- note: {remark}"
-    for lock in outcome.locks:
-        yield f"- `{lock}` has to be made anew, because its manifest changes"
+    for path in outcome.locks:
+        yield f"- `{path}`: made anew, because its manifest changes" if locked else f"- `{path}` has to be made anew"
     yield ""
     yield f"Opened by the campaign {campaign.id}. To do it by hand: `labrig update`."
 

@@ -18,6 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -49,6 +50,20 @@ class Opened:
     number: int
     url: str
     state: str  # open, merged or closed
+
+
+class _SameHost(urllib.request.HTTPRedirectHandler):
+    """A redirection within the host is followed when something is read; a token goes to no other one."""
+
+    def redirect_request(  # noqa: PLR0917 - as urllib has it
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        if urlsplit(newurl).netloc != urlsplit(req.full_url).netloc or req.get_method() != "GET":
+            return None
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+_OPENER = urllib.request.build_opener(_SameHost)
 
 
 @dataclass
@@ -93,7 +108,7 @@ class Client:
                 if content is not None:
                     request.add_header("Content-Type", "application/json")
                 try:
-                    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
+                    with _OPENER.open(request, timeout=TIMEOUT_SECONDS) as answer:
                         return json.loads(answer.read() or b"null"), answer.headers
                 except urllib.error.HTTPError as error:
                     body = error.read().decode(errors="replace")
@@ -132,6 +147,9 @@ class Client:
         elif status == 404:
             tip = f"see whether the name is right; for what is private the token needs: {self.scopes}"
             error = HostError(f"{host} has no {path}, or does not show it", cause=said, tip=tip)
+        elif 300 <= status < 400:
+            tip = "take its new name: for gh:OWNER and gl:GROUP under another --campaign, else change the list"
+            error = HostError(f"{path} on {host} has moved", cause=said, tip=tip)
         else:
             error = HostError(f"{host} answers {status} to {method} {path}", cause=said)
         error.status = status
@@ -369,8 +387,13 @@ def find_token(name: str) -> str | None:
     for variable in place.variables:
         if token := os.environ.get(variable):
             return token
+    return _said_by(place.command)
+
+
+@lru_cache
+def _said_by(command: tuple[str, ...]) -> str | None:
     try:
-        done = subprocess.run(place.command, capture_output=True, text=True, check=False, timeout=10)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None if done.returncode == 0 else None

@@ -46,7 +46,14 @@ class Selection:
 
 def members(where: str, selection: Selection = Selection()) -> list[Member]:
     """The wanted repositories of FILE, FOLDER, gh:OWNER or gl:GROUP, by their names."""
-    found = {member.name: member for member in _all(where) if selection.holds(member)}
+    found: dict[str, Member] = {}
+    for member in filter(selection.holds, _all(where)):
+        if found.setdefault(member.name, member).url != member.url:
+            raise UsageError(
+                f"two repositories in {where} are called {member.name}",
+                cause="the last part of an address is the name, and branches, requests and reports are told by it",
+                tip="rename one of them, or look at them apart: --include, --exclude",
+            )
     if not found:
         raise UsageError(f"there is no repository in {where}", cause="or --include, --exclude and --topic leave none")
     index, count = selection.shard

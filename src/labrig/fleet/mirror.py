@@ -143,26 +143,40 @@ class Mirrors:
         if not folder.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix="fetching-", dir=self.folder) as name:
-                self._run(Path(name), member, "clone", "--quiet", "--mirror", "--", member.url, "new", more=variables)
+                words = ("clone", "--quiet", "--bare", "--no-tags", "--template=", "--", member.url, "new")
+                self._run(Path(name), member, *words, more=variables)
                 (Path(name) / "new").replace(folder)
-        else:
-            self._run(folder, member, "fetch", "--quiet", "--prune", "origin", more=variables)
-        head = self._run(folder, member, "ls-remote", "--symref", "origin", "HEAD", more=variables).decode()
-        if branch := re.match(r"ref: (refs/heads/\S+)\tHEAD", head):
-            Git(folder).run("symbolic-ref", "HEAD", branch[1])
+            return folder
+        refspec = "+refs/heads/*:refs/heads/*"  # no tags, and none of the host's own refs for requests
+        self._run(folder, member, "fetch", "--quiet", "--prune", "--no-tags", "origin", refspec, more=variables)
+        branch = f"refs/heads/{member.branch}" if member.branch else self._default_branch(folder, member, variables)
+        if branch:
+            Git(folder).run("symbolic-ref", "HEAD", branch)
         return folder
+
+    def _default_branch(self, folder: Path, member: Member, variables: Mapping[str, str] | None) -> str:
+        head = self._run(folder, member, "ls-remote", "--symref", "origin", "HEAD", more=variables).decode()
+        found = re.match(r"ref: (refs/heads/\S+)\tHEAD", head)
+        return found[1] if found else ""
 
     def _run(self, folder: Path, member: Member, *words: str, more: Mapping[str, str] | None) -> bytes:
         done = Git(folder).attempt(*words, variables=more)
         if done.returncode:
             said = [line for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
             reason = next((line for line in said if line.startswith(("fatal:", "remote:"))), said[-1] if said else "")
+            reason = reason.removeprefix("fatal: ").removeprefix("remote: ")
+            shown = shown_url(member.url)
             raise MirrorError(
                 f"{member.name} cannot be fetched",
-                cause=reason.removeprefix("fatal: ").removeprefix("remote: ") or None,
-                tip=f"git ls-remote {member.url}",
+                cause=reason.replace(member.url, shown) or None,
+                tip=f"git ls-remote {shown}",
             )
         return done.stdout
+
+
+def shown_url(url: str) -> str:
+    """An address without a name or a password in it."""
+    return re.sub(r"^(https?://)[^/@]*@", r"\1", url)
 
 
 def cache_folder() -> Path:

@@ -54,7 +54,7 @@ def scan(members: Sequence[Member], options: Options) -> list[Look]:
 
 def _scan(member: Member, options: Options, checks: Checks) -> Look:
     if member.archived:
-        return Look(member.name, "archived", "its host says so")
+        return Look(member.name, "archived", "nobody works in it any more")
     try:
         folder = fetched(member, options)
         with open_mirror(folder, member) as mirror:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from .. import environment, keys
+from .. import keys
 from ..check import Checks
 from ..errors import LabrigError
 from ..merge import Store
@@ -15,6 +15,7 @@ from ..questionnaire import to_text
 from ..record import read_record
 from ..render import ANSWERS_FILE
 from ..update import Proposal, Request, Situation, Versions, open_versions, propose, repository_store
+from . import lock
 from .inventory import Member
 from .mirror import Mirror, open_mirror
 from .scan import Options, fetched, sentence
@@ -37,6 +38,7 @@ class Target:
     to: str | None = None
     template: str | None = None
     policy: str | None = None
+    locks: bool = False  # make them anew, too
 
     @property
     def request(self) -> Request:
@@ -92,7 +94,12 @@ class Trials:
                     return Outcome(member.name, "skipped", f"it has no {ANSWERS_FILE}")
                 with repository_store(mirror) as store:
                     proposal = self.propose(mirror, store)
-                    return describe(member, mirror, proposal)
+                    found = describe(member, mirror, proposal)
+                    if self.target.locks and proposal is not None and found.outcome == "clean":
+                        lock.refreshed(proposal)
+                    return found
+        except lock.LockError as error:
+            return Outcome(member.name, "invalid", sentence(error))
         except LabrigError as error:
             return Outcome(member.name, "blocked", sentence(error))
         except OSError as error:
@@ -125,8 +132,7 @@ def describe(member: Member, mirror: Mirror, proposal: Proposal | None) -> Outco
         (conflict.path, f"{conflict.reason}\n" + "\n".join(place.theirs for place in conflict.places))
         for conflict in proposal.conflicts
     ]
-    known = environment.lock_step(proposal.new.answers)
-    lock = (known[2],) if known and known[1] in files and known[2] in mirror.files else ()
+    stale = lock.stale(proposal)
     return Outcome(
         member.name,
         outcome,
@@ -136,7 +142,7 @@ def describe(member: Member, mirror: Mirror, proposal: Proposal | None) -> Outco
         files,
         {name: to_text(value) for name, value in proposal.answers_changed.items()},
         tuple(conflicts),
-        lock,
+        (stale,) if stale else (),
     )
 
 

@@ -37,7 +37,8 @@ def open_executor(name: str | None, jobs: int | None = None) -> Iterator[Executo
         ) from None
     if not hasattr(executor, "submit"):
         raise UsageError(f"'{name}' gives no executor", cause=f"{type(executor).__name__} has no method submit")
-    yield executor
+    with executor:
+        yield executor
 
 
 def spread(batch: Batch, members: Sequence[Any], *arguments: Any, executor: Executor | None) -> Iterator[Any]:
@@ -48,10 +49,5 @@ def spread(batch: Batch, members: Sequence[Any], *arguments: Any, executor: Exec
     size = max(1, min(LARGEST_BATCH, len(members) // (4 * (os.cpu_count() or 1))))
     parts = [members[start : start + size] for start in range(0, len(members), size)]
     waiting: list[Future[list[Any]]] = [executor.submit(batch, part, *arguments) for part in parts]
-    # Executors of other makers give futures of their own, which `as_completed` may not know.
-    if all(isinstance(future, Future) for future in waiting):
-        for future in as_completed(waiting):
-            yield from future.result()
-    else:
-        for future in waiting:
-            yield from future.result()
+    for future in as_completed(waiting):
+        yield from future.result()
