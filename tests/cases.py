@@ -6,10 +6,10 @@ import hashlib
 import re
 import tomllib
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, combinations
 
 from proof import Proof
 
@@ -177,6 +177,25 @@ class Cases:
                 first, last = bisect_right(ends, start), bisect_right(ends, start + len(line) - 1)
                 found |= {(owner, number) for number in range(first, last + 1)}
         return [(owner, file.parts[number]) for owner, number in sorted(found)]
+
+
+def covering(cases: Sequence[Case], rank: Callable[[Case], int]) -> list[Case]:
+    """Few of the cases, in which every two files stand together that do so in any; of a higher rank where that will do.
+
+    What is wrong in a repository is wrong in one of its files, or where two of them meet.
+    """
+    files = {path for case in cases for path in case.files}
+    texts = {tuple(case.files.get(path) for case in cases) for path in files}  # those that change together are one
+    pairs = [set(combinations(enumerate(column), 2)) for column in zip(*texts, strict=True)]
+    waiting = set().union(*pairs)
+    chosen = set()
+    for wanted in sorted({rank(case) for case in cases}, reverse=True):
+        ranked = [number for number, case in enumerate(cases) if rank(case) == wanted]
+        while gain := max(len(pairs[number] & waiting) for number in ranked):
+            best = next(number for number in ranked if len(pairs[number] & waiting) == gain)
+            chosen.add(best)
+            waiting -= pairs[best]
+    return [case for number, case in enumerate(cases) if number in chosen]
 
 
 def is_code(path: str, task: str) -> bool:

@@ -16,7 +16,7 @@ from hosts.tools import Tools
 from repositories import STACK, TEMPLATE, choices, resolve, write
 
 RunCase = Callable[[Case], str]
-PythonOf = Callable[[str], Path]
+PythonOf = Callable[..., Path]
 
 
 def why_not_run(framework: object, python: object) -> str | None:
@@ -66,13 +66,13 @@ def environment_of(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Ca
 
 @pytest.fixture(scope="session")
 def python_of(environment_of: Callable[[Case, str], Path]) -> PythonOf:
-    """A Python that runs repositories of a framework, as far as one does here."""
+    """A Python that runs repositories of a framework, with other answers, as far as one does here."""
 
-    def python(framework: str) -> Path:
+    def python(framework: str, **others: object) -> Path:
         version = newest(framework)
         if version is None:
             pytest.skip(str(why_not_run(framework, choices("python")[0])))
-        answers = resolve({"framework": framework})
+        answers = resolve({"framework": framework, **others})
         case = Case("test", {name: answers[name] for name in TEMPLATE.questions}, {}, 0)
         return environment_of(case, version) / "bin" / "python"
 

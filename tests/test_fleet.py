@@ -19,7 +19,9 @@ from workshop import Run, Workshop, git, put
 from workshop import workshop as workshop  # noqa: PLC0414 - a fixture
 
 from labrig.cli import main
+from labrig.fleet.inventory import Selection, members
 from labrig.fleet.page import render
+from labrig.fleet.simulation import Outcome, over_budget
 from labrig.render import ANSWERS_FILE
 
 SIZES = [len(KINDS), pytest.param(12 * len(KINDS), marks=pytest.mark.complete)]
@@ -56,9 +58,20 @@ def test_what_is_reported_is_what_was_planted(fleet: Fleet) -> None:
     assert group["path"] == "train.py"
     assert sorted(group["names"]) == sorted(each.name for each in fleet.of(outcome="conflict"))
 
-    failed = sum(each.outcome in {"conflict", "blocked"} for each in fleet.planted)
-    assert run(fleet, "simulate", str(fleet.list), "--to", "v2", "--budget", str(failed)).code == 0
-    assert run(fleet, "simulate", str(fleet.list), "--to", "v2", "--budget", str(failed - 1)).code == 1
+    shown = run(fleet, "report").out
+    done = run(fleet, "report", "--html", "fleet.html", "--json")
+    assert done.code == 0
+    page = (fleet.workshop.folder / "fleet.html").read_text()
+    assert all(each.name in shown and each.name in page for each in fleet.planted)
+    assert done.object["states"] == dict(Counter(each.state for each in fleet.planted))
+    assert "http://" not in page
+    assert "https://" not in page
+
+
+@pytest.mark.parametrize(("budget", "code"), [("0", 1), ("1", 0), ("40%", 1), ("50%", 0)])
+def test_a_simulation_fails_over_its_budget(budget: str, code: int) -> None:
+    outcomes = [Outcome("a", "clean", ""), Outcome("b", "conflict", ""), Outcome("c", "skipped", "")]
+    assert bool(over_budget(outcomes, budget)) is bool(code)
 
 
 @pytest.mark.parametrize("fleet", SIZES, indirect=True)
@@ -171,12 +184,10 @@ def test_a_simulation_writes_nothing(fleet: Fleet) -> None:
     assert all_files() == before
 
 
-def test_shards_together_are_the_whole(fleet: Fleet) -> None:
-    names: Counter[str] = Counter()
-    for part in ("1/3", "2/3", "3/3"):
-        found = run(fleet, "scan", str(fleet.list), "--shard", part, "--json").object
-        names.update(each["name"] for each in found["repositories"])
-    assert names == Counter(each.name for each in fleet.planted)
+def test_shards_together_are_the_whole(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("".join(f"r{number}.git\n" for number in range(20)))
+    parts = [members(str(tmp_path / "list.txt"), Selection(shard=(part, 3))) for part in (1, 2, 3)]
+    assert sorted(member.name for part in parts for member in part) == sorted(f"r{number}" for number in range(20))
 
 
 def on_executor(fleet: Fleet, *words: str) -> dict[str, Any]:
@@ -205,21 +216,6 @@ def test_two_processes_find_what_one_finds(fleet: Fleet) -> None:
 @pytest.mark.complete
 def test_a_dask_cluster_finds_what_one_process_finds(fleet: Fleet) -> None:
     assert on_executor(fleet, "--executor", "dask_cluster:executor") == on_executor(fleet, "--jobs", "1")
-
-
-def test_the_table_and_the_page_show_every_repository(fleet: Fleet) -> None:
-    run(fleet, "scan", str(fleet.list))
-    run(fleet, "simulate", str(fleet.list), "--to", "v2")
-    shown = run(fleet, "report").out
-    done = run(fleet, "report", "--html", "fleet.html", "--json")
-    assert done.code == 0
-    page = (fleet.workshop.folder / "fleet.html").read_text()
-    for each in fleet.planted:
-        assert each.name in shown
-        assert each.name in page
-    assert json.loads(done.out)["states"] == dict(Counter(each.state for each in fleet.planted))
-    assert "http://" not in page
-    assert "https://" not in page
 
 
 def test_what_a_repository_says_cannot_act_on_the_page() -> None:

@@ -82,11 +82,13 @@ class Runner:
             if self.rollout.failed_only and action.state in RETRIED:
                 action.state, action.reason = "planned", "tried again"
                 self.ledger.keep(self.campaign.id, action)
+        for action in actions:  # without a token nothing is begun
+            if action.member.host and action.state in {*OPEN, "requested"}:
+                self.host(action.member)
         room = self.rollout.most_open or len(actions)
         if self.rollout.most_open:
             room -= sum(self._is_open(action) for action in actions if action.state == "requested")
-        rings = sorted({action.ring for action in actions})
-        for ring in rings:
+        for ring in range(len(self.campaign.rings)):
             inside = [action for action in actions if action.ring == ring]
             for action in inside:
                 if action.state not in OPEN:
@@ -95,8 +97,11 @@ class Runner:
                     return self._end("running", f"{self.rollout.most_open} requests are open, and no more are wanted")
                 self._advance(action, make)
                 room -= action.state == "requested"
-            if reason := self._wait_for_results(inside, ring):
-                return self._end("halted" if reason.startswith("ring") else "running", reason)
+            if stopped := self._wait_for_results(inside, ring):
+                return self._end(*stopped)
+        outside = sum(action.ring == len(self.campaign.rings) for action in actions)
+        if outside:
+            return self._end("running", f"{outside} repositories are in no ring yet: --rings ...,100%")
         return self._end("done", "")
 
     def _end(self, state: str, reason: str) -> str:
@@ -182,8 +187,8 @@ class Runner:
 
     # Rings
 
-    def _wait_for_results(self, actions: Sequence[Action], ring: int) -> str:
-        """Why the next ring has to wait, or must not come; "" when it may."""
+    def _wait_for_results(self, actions: Sequence[Action], ring: int) -> tuple[str, str] | None:
+        """The state and the reason when the next ring has to wait, or must not come; None when it may."""
         until = time.monotonic() + self.rollout.wait_seconds
         while True:
             for action in actions:
@@ -192,16 +197,17 @@ class Runner:
             failed = [action.name for action in actions if action.result == "failed"]
             if len(failed) > self.rollout.most_failures:
                 shown = ", ".join(failed[:5]) + (", ..." if len(failed) > 5 else "")
-                return f"ring {ring + 1}: CI fails, and did not before, in {shown}"
+                return "halted", f"ring {ring + 1}: CI fails, and did not before, in {shown}"
             broken = [action.name for action in actions if action.state == "failed"]
             if len(broken) > self.rollout.most_failures:
                 shown = ", ".join(broken[:5]) + (", ..." if len(broken) > 5 else "")
-                return f"ring {ring + 1}: {len(broken)} of {len(actions)} repositories could not be updated: {shown}"
+                many = f"{len(broken)} of {len(actions)}"
+                return "halted", f"ring {ring + 1}: {many} repositories could not be updated: {shown}"
             running = [action.name for action in actions if action.result == "running"]
             if not running:
-                return ""
+                return None
             if time.monotonic() >= until:
-                return f"CI of ring {ring + 1} is still running in {len(running)} repositories"
+                return "running", f"CI of ring {ring + 1} is still running in {len(running)} repositories"
             time.sleep(min(30.0, max(1.0, until - time.monotonic())))
 
     def _read_result(self, action: Action) -> None:
@@ -227,12 +233,22 @@ class Runner:
 
 
 def plan(campaign: Campaign, members: Sequence[Member]) -> list[Action]:
-    """Which repository comes in which ring: in an order that has nothing to do with their names."""
+    """Which repository comes in which ring: in an order that has nothing to do with their names.
+
+    Those in no ring come after the last one, and wait there for a ring of their own.
+    """
     wanted = [member for member in members if not member.archived]
     order = sorted(wanted, key=lambda each: hashlib.sha256(f"{campaign.id} {each.name}".encode()).digest())
     ring_of: dict[str, int] = {}
     for ring, text in enumerate(campaign.rings):
-        for member in _in_ring(text, order):
+        inside = list(_in_ring(text, order))
+        if not inside and order:
+            raise UsageError(
+                f"nobody is in the ring '{text}'",
+                cause="a ring is a number, a share such as 5%, or a pattern of names",
+                tip="for example: --rings 1,vision-*,25%,100%",
+            )
+        for member in inside:
             ring_of.setdefault(member.name, ring)
     last = len(campaign.rings)
     return [Action(each.name, ring_of.get(each.name, last), each) for each in order]
@@ -369,7 +385,7 @@ def _plan_lines(proposal: Proposal, outcome: Outcome, campaign: Campaign, *, loc
 
 
 def start(ledger: Ledger, name: str, place: str, rings: Sequence[str], target: Mapping[str, object]) -> Campaign:
-    """The campaign of this name: the one that is in the ledger, or a new one, which is not stored yet."""
+    """The campaign of this name: the one that is in the ledger, with these rings, or a new one."""
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) or name.endswith((".lock", ".")) or ".." in name:
         raise UsageError(
             f"'{name}' cannot be the name of a campaign", cause="it becomes a branch: letters, digits, . _ -"
@@ -382,7 +398,7 @@ def start(ledger: Ledger, name: str, place: str, rings: Sequence[str], target: M
                 cause=f"it began on {known.created} with {known.place} and {known.target}",
                 tip="give this one another name: --campaign NAME",
             )
-        return known
+        return replace(known, rings=list(rings))
     return Campaign(name, place, dict(target), list(rings), now())
 
 

@@ -120,8 +120,13 @@ def run_update(request: Request, rollout: Rollout, rings: str, name: str | None,
     name = name or f"update-{target.to or 'newest'}"
     with open_ledger(request.ledger, alone=True) as ledger:
         campaign = campaigns.start(ledger, name, request.where, rings.split(","), asdict(target))
-        if ledger.campaign(name) is None:
+        known = ledger.campaign(name)
+        if known is None:
             ledger.start(campaign, campaigns.plan(campaign, members(request.where, request.selection)))
+        elif known.rings != campaign.rings:  # it goes on with more of them
+            actions = {action.name: action for action in ledger.actions(name)}
+            again = campaigns.plan(campaign, [action.member for action in actions.values()])
+            ledger.start(campaign, [replace(actions[each.name], ring=each.ring) for each in again])
         report.state = f"Run the same command again to go on with the campaign {name}."
         with Trials(request.options, target) as trials:
             runner = Runner(ledger, campaign, rollout, report.say)

@@ -129,10 +129,11 @@ class Ledger:
         return next((each for each in self.campaigns() if each.id == name), None)
 
     def start(self, campaign: Campaign, actions: Sequence[Action]) -> None:
-        """Write a campaign down, with all that it is going to do."""
+        """Write a campaign down, with all that it is going to do; of one that goes on, its rings."""
         with self._transaction():
             self._database.execute(
-                "insert into campaigns values (?, ?, ?, ?, ?, ?, ?)",
+                "insert into campaigns values (?, ?, ?, ?, ?, ?, ?) "
+                "on conflict (id) do update set rings = excluded.rings",
                 (
                     campaign.id,
                     campaign.place,
@@ -178,8 +179,8 @@ class Ledger:
     def _put(self, campaign: str, action: Action) -> None:
         self._database.execute(
             "insert into actions values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (campaign, name) do update set "
-            "state = excluded.state, reason = excluded.reason, base = excluded.base, head = excluded.head, "
-            "number = excluded.number, url = excluded.url, result = excluded.result",
+            "ring = excluded.ring, state = excluded.state, reason = excluded.reason, base = excluded.base, "
+            "head = excluded.head, number = excluded.number, url = excluded.url, result = excluded.result",
             (
                 campaign,
                 action.name,
