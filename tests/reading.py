@@ -34,6 +34,7 @@ IMPORTS = {
     "hydra": ("hydra-core",),
     "matplotlib": ("matplotlib", "matplotlib-base"),
     "torch": ("torch", "pytorch", "pytorch-cpu", "pytorch-gpu"),
+    "tensorflow": ("tensorflow", "tensorflow-cpu"),
 }
 """The packages that bring an import, where they have another name: on conda-forge these are called so, too."""
 

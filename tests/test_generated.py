@@ -98,6 +98,7 @@ def test_a_repository_passes_its_own_tests(case: Case, run_case: RunCase) -> Non
         ("jax", "nnx", "two_jax_processes.py"),
         ("jax", "equinox", "two_jax_processes.py"),
         ("pytorch", "loop", "two_sharded_processes.py"),
+        ("tensorflow", "keras", "two_tensorflow_processes.py"),
     ],
 )
 def test_two_processes_train_as_one_does_and_go_on_after_a_kill(

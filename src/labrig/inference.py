@@ -24,6 +24,7 @@ STATED, LIKELY, GUESS = "stated", "likely", "guess"  # a guess is never taken wi
 FRAMEWORKS = {
     "pytorch": {"torch", "torchvision", "lightning", "pytorch_lightning", "pytorch-lightning", "transformers", "timm"},
     "jax": {"jax", "jaxlib", "flax", "optax", "equinox", "haiku", "dm-haiku", "orbax"},
+    "tensorflow": {"tensorflow", "tensorflow-cpu", "tensorflow_datasets", "tensorflow-datasets", "keras"},
 }
 LIBRARIES = {
     "equinox": {"equinox"},
@@ -251,17 +252,17 @@ def _framework(files: Files) -> Found:
         framework: sorted({path for name in names for path in files.imports.get(name, ())})
         for framework, names in FRAMEWORKS.items()
     }
-    most, least = sorted(importing, key=lambda framework: -len(importing[framework]))
+    most, other, *_ = sorted(importing, key=lambda framework: -len(importing[framework]))
     if importing[most]:
         source = f"imported in {importing[most][0]}"
         source += f" and {len(importing[most]) - 1} more" if importing[most][1:] else ""
-        if not importing[least]:
+        if not importing[other]:
             return Found(most, source, STATED)
-        return Found(most, f"{source}; {least} in {importing[least][0]}", GUESS)
+        return Found(most, f"{source}; {other} in {importing[other][0]}", GUESS)
     for framework, names in FRAMEWORKS.items():
         for name in sorted(names & files.requirements.keys()):
             return Found(framework, files.requirements[name], LIKELY)
-    return Found("pytorch", "nothing imports PyTorch or JAX", GUESS)
+    return Found("pytorch", "nothing imports PyTorch, JAX or TensorFlow", GUESS)
 
 
 def _library(files: Files) -> Found | None:
@@ -302,6 +303,8 @@ def _accelerator(files: Files) -> Found | None:
             return Found(f"cu{cuda[1]}{cuda[2]}", path, STATED)
         if jax := re.search(r"jax\[(?:cuda(\d\d)|(tpu))", text):
             return Found(jax[2] or f"cu{jax[1]}", path, STATED)
+        if re.search(r"tensorflow\[and-cuda\]", text):
+            return Found("cu129", path, LIKELY)  # CUDA 12, whose newest libraries it takes
     return None
 
 
