@@ -20,13 +20,18 @@ CI = (".github/workflows/ci.yml", ".gitlab-ci.yml")
 # The example, and what speaks of its commands.
 EXAMPLE = (
     ".cursor",
+    ".devcontainer",
+    ".dockerignore",
     ".vscode/launch.json",
     ".vscode/tasks.json",
     "AGENTS.md",
     "CLAUDE.md",
+    "Dockerfile",
     "EXPERIMENTS.md",
     "README.md",
+    "apptainer.def",
     "launch",
+    "notebooks",
     "src",
     "tests",
 )
@@ -55,8 +60,9 @@ OTHER_SETTINGS = {
     "tool.mypy": r"\.?mypy\.ini",
     "tool.pyright": r"pyrightconfig\.json",
     "tool.ruff": r"\.?ruff\.toml",
+    "tool.ty": r"ty\.toml",
 }
-CODE_FOLDERS = ("tool.ruff.src", "tool.pyright.include", "tool.mypy.files")
+CODE_FOLDERS = ("tool.ruff.src", "tool.pyright.include", "tool.mypy.files", "tool.ty.src")
 
 
 @dataclass(frozen=True)
