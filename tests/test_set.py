@@ -85,8 +85,10 @@ def test_any_answer_of_an_untouched_repository_can_be_switched(store: Store, num
         assert not done.conflicts
         assert not list(find_losses(done))
         switched[name] = switched.get(name, 0) + 1
-    stuck = set(TEMPLATE.questions) - set(switched)
-    assert stuck <= {"framework", "library"}, "every question has an answer that was switched, or another one with it"
+    # From any start, some questions cannot be switched alone: a library limits the framework, a build the manager.
+    assert len(switched) > len(TEMPLATE.questions) / 2
+    if number == 0:  # the suggested Python is no free-threaded one
+        assert set(switched) == set(TEMPLATE.questions) - {"free_threaded"}, "every question was switched"
 
 
 def test_an_edit_of_the_users_outlives_every_switch(store: Store) -> None:
