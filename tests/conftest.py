@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,9 @@ from proof_report import (  # noqa: F401 - fixture, hooks
 from repositories import ROOT, TEMPLATE
 
 from labrig.render import Template
+
+# A shell starts what runs in its background with Ctrl-C ignored, and every process of a test would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 COSTLY = {"channels", "proof", "reference", "releases", "tools"}
 """Fixtures that take long to make; so do many tests that use one."""
