@@ -312,6 +312,7 @@ def _settings(tool: Mapping[str, Any]) -> Iterator[Fact]:
         tool.get("pytest", {}).get("ini_options", {}).get("testpaths", []),
         tool.get("pyright", {}).get("include", []),
         tool.get("mypy", {}).get("files", []),
+        tool.get("ty", {}).get("src", {}).get("include", []),
         [f"{item['from']}/{item['include']}" for item in tool.get("poetry", {}).get("packages", [])],
     )
     yield from (("path", path) for found in settings for path in found)
@@ -432,7 +433,7 @@ def _ignored(_: str, text: str) -> Iterator[Fact]:
 
 
 def _python_version(_: str, text: str) -> Iterator[Fact]:
-    yield "python", text.strip()
+    yield "python", text.strip().removesuffix("t")  # without the global lock
 
 
 def _scalars(data: Any) -> Iterator[str]:

@@ -316,11 +316,11 @@ def _launchers(files: Files) -> Found | None:
 
 def _type_checker(files: Files) -> Found:
     tools = _table(files.toml("pyproject.toml"), "tool")
-    for checker, pattern in {"pyright": r"pyrightconfig\.json", "mypy": r"\.?mypy\.ini"}.items():
+    for checker, pattern in {"pyright": r"pyrightconfig\.json", "mypy": r"\.?mypy\.ini", "ty": r"ty\.toml"}.items():
         if checker in tools or files.named(pattern):
             return Found(checker, (files.named(pattern) or [f"pyproject.toml: tool.{checker}"])[0], STATED)
     for path in files.named(r"setup\.cfg|tox\.ini|\.pre-commit-config\.yaml"):
-        for checker in ("pyright", "mypy"):
+        for checker in ("pyright", "mypy", "ty"):
             if re.search(rf"\b{checker}\b", files.text(path)):
                 return Found(checker, path, LIKELY)
     return Found("none", "no settings of a type checker", LIKELY)
