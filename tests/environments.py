@@ -21,6 +21,8 @@ PythonOf = Callable[..., Path]
 
 def why_not_run(framework: object, python: object) -> str | None:
     """Why this machine cannot run code for a framework with a Python."""
+    if python not in STACK["builds"][framework]["pypi"]["python"]:
+        return f"there is no {framework} for Python {python}"
     if shutil.which(f"python{python}") is None:
         return f"no Python {python} on this machine"
     if framework == "pytorch" and not real_cpu_wheels(PYTORCH, str(python)):

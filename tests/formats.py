@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
 import fastjsonschema
+import nbformat
 import yaml
 
 os.environ["VALIDATE_PYPROJECT_NO_NETWORK"] = "1"
@@ -34,6 +35,38 @@ OWN_SCHEMAS: dict[str, dict[str, Any]] = {
         "required": ["alwaysApply"],
         "additionalProperties": False,
         "properties": {"description": TEXT, "globs": TEXT, "alwaysApply": {"type": "boolean"}},
+    },
+    ".devcontainer/devcontainer.json": {
+        "required": ["name", "build", "remoteUser"],
+        "additionalProperties": False,
+        "properties": {
+            "name": TEXT,
+            "build": {"required": ["dockerfile"], "additionalProperties": False, "properties": {"dockerfile": TEXT}},
+            "hostRequirements": {
+                "additionalProperties": False,
+                "properties": {"gpu": {"enum": [True, False, "optional"]}},
+            },
+            "runArgs": {"type": "array", "items": {"type": "string", "pattern": "^--"}},
+            "remoteUser": TEXT,
+            "customizations": {
+                "additionalProperties": False,
+                "properties": {
+                    "vscode": {
+                        "additionalProperties": False,
+                        "properties": {
+                            "extensions": {
+                                "type": "array",
+                                "uniqueItems": True,
+                                "items": {"pattern": r"^[a-z0-9-]+\.[a-z0-9-]+$"},
+                            }
+                        },
+                    }
+                },
+            },
+            "onCreateCommand": TEXT,
+            "updateContentCommand": TEXT,
+            "postCreateCommand": TEXT,
+        },
     },
     ".vscode/extensions.json": {
         "required": ["recommendations"],
@@ -110,10 +143,11 @@ OWN_SCHEMAS: dict[str, dict[str, Any]] = {
 }
 """What Visual Studio Code reads: its own schemas are part of the program and its extensions.
 
-Cursor reads it, too, and the rules, of which it says nothing where their beginning is wrong.
+Cursor reads it, too, and the rules, of which it says nothing where their beginning is wrong. What a dev container may
+say is in a schema at containers.dev, of which this is the part that is used.
 """
 
-PARSED = {".cff", ".json", ".mdc", ".py", ".toml", ".yaml", ".yml"}
+PARSED = {".cff", ".ipynb", ".json", ".mdc", ".py", ".toml", ".yaml", ".yml"}
 
 
 class Checker:
@@ -145,7 +179,13 @@ class Checker:
                 if path.startswith(beginning):
                     self.checks[f"JSON schema {schema}"] += 1
                     _schema(schema)(data)
-        except (ValueError, SyntaxError, yaml.YAMLError, fastjsonschema.JsonSchemaException) as error:
+        except (
+            ValueError,
+            SyntaxError,
+            yaml.YAMLError,
+            fastjsonschema.JsonSchemaException,
+            nbformat.ValidationError,
+        ) as error:
             return f"{type(error).__name__}: {str(error)[:500]}"
         return ""
 
@@ -156,9 +196,13 @@ class Checker:
         if path.suffix in {".yml", ".yaml", ".cff"}:
             self.checks["yaml"] += 1
             return yaml.load(text, Loader=UniqueKeys)  # noqa: S506 - a safe loader
-        if path.suffix == ".json":
+        if path.suffix in {".ipynb", ".json"}:
             self.checks["json"] += 1
-            return json.loads(text, object_pairs_hook=_unique)
+            data = json.loads(text, object_pairs_hook=_unique)
+            if path.suffix == ".ipynb":
+                self.checks["nbformat"] += 1
+                nbformat.validate(data)
+            return data
         if path.suffix == ".py":
             self.checks["compile"] += 1
             return ast.parse(text)

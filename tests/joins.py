@@ -28,7 +28,7 @@ from said import Condition, Said, Saying, meeting, said
 Join = Callable[[Proof], list[str]]
 
 ALWAYS = Condition(frozenset(), lambda _: True)
-MACHINE = {"bash", "cd", "eval", "export", "git", "source", "uvx"}
+MACHINE = {"apptainer", "bash", "cd", "docker", "eval", "export", "git", "mkdir", "source", "uvx"}
 """Programs and words of the shell that are there before the environment is; uvx brings itself what it runs."""
 CI_MACHINE = {"pip", "pipx"}
 """What the images and runners of CI bring, too."""
@@ -377,8 +377,10 @@ def pins_are_in_the_catalogue(proof: Proof) -> list[str]:
     known = actions | images
     problems = [f"stack.yml: {pin} is not pinned by its commit" for pin in sorted(actions) if not ACTION.fullmatch(pin)]
     problems += [f"stack.yml: {pin} is not pinned by its digest" for pin in sorted(images) if not IMAGE.fullmatch(pin)]
-    used = {saying.fact[1] for saying in everything["pins"]}
-    problems += [f"stack.yml: nothing uses {pin}" for pin in sorted(known - used)]
+    by_digest = {re.sub(":[^@]+@", "@", image): image for image in images}  # as Apptainer wants it
+    known |= by_digest.keys()
+    used = {by_digest.get(saying.fact[1], saying.fact[1]) for saying in everything["pins"]}
+    problems += [f"stack.yml: nothing uses {pin}" for pin in sorted((actions | images) - used)]
     offers = {pin: [ALWAYS] for pin in known}
     needed = ((saying, offers.get(saying.fact[1], [])) for saying in everything["pins"])
     return [*problems, *everything.without(needed, "stack.yml does not have {0}")]
@@ -387,7 +389,10 @@ def pins_are_in_the_catalogue(proof: Proof) -> list[str]:
 def one_mover(proof: Proof) -> list[str]:
     """What the template pins, Renovate leaves alone: it would come into conflict with the next version."""
     everything = said(proof)
-    needed = ((saying, everything.when("left alone", saying.path)) for saying in everything["pins"])
+    there = [Condition.of_path(saying.file, saying.path) for saying in everything["left alone"]]
+    axes = frozenset[str]().union(*(condition.axes for condition in there))
+    without_it = Condition(axes, lambda point: not any(condition.holds(point) for condition in there))
+    needed = ((saying, [*everything.when("left alone", saying.path), without_it]) for saying in everything["pins"])
     return everything.without(needed, "it pins {0}, and Renovate moves it, too")
 
 
@@ -464,6 +469,43 @@ def editors_offer_every_task(proof: Proof) -> list[str]:
         for saying in everything["reaches the environment"]
     )
     return [*problems, *everything.without(reached, "`{0}` does not reach the environment of this manager")]
+
+
+def images_get_what_they_copy(proof: Proof) -> list[str]:
+    """What a Dockerfile copies is let through by .dockerignore, and nothing else is."""
+    everything = said(proof)
+    sent = ((saying, let(everything, saying.fact[1])) for saying in everything["copies"])
+    needed = ((saying, taken(everything, saying.fact[1])) for saying in everything["lets through"])
+    return [
+        *everything.without(sent, "it copies {0}, which .dockerignore does not let through"),
+        *everything.without(needed, "it lets {0} through, which the Dockerfile does not copy"),
+    ]
+
+
+def let(everything: Said, path: str) -> list[Condition]:
+    """When a path, or a folder that it is in, is let through."""
+    return [other.when for other in everything["lets through"] if f"{path}/".startswith(f"{other.fact[1]}/")]
+
+
+def taken(everything: Said, path: str) -> list[Condition]:
+    """When a path, or something in it, is copied."""
+    return [other.when for other in everything["copies"] if f"{other.fact[1]}/".startswith(f"{path}/")]
+
+
+def containers_have_the_editors_extensions(proof: Proof) -> list[str]:
+    """A dev container gets the extensions that the editor recommends."""
+    everything = said(proof)
+    needed = [
+        (saying, everything.when("recommends", saying.fact[1])) for saying in everything["recommends for the container"]
+    ]
+    there = [Condition.of_path(saying.file, saying.path) for saying, _ in needed]
+    problems = everything.without(needed, "it brings {0}, which the editor does not recommend")
+    for saying in everything["recommends"]:
+        offers = everything.when("recommends for the container", saying.fact[1])
+        chosen = [saying.when, when(proof, "editor", "vscode"), *there[:1]]
+        if there and (point := everything.meeting(chosen, offers)):
+            problems.append(everything.problem(saying, f"the dev container does not bring {saying.fact[1]}", point))
+    return problems
 
 
 # Answers
@@ -561,6 +603,8 @@ JOINS: dict[str, Join] = {
     "indexes fit the accelerator": indexes_fit_the_accelerator,
     "editors agree with the README": editors_agree_with_the_readme,
     "editors offer every task": editors_offer_every_task,
+    "images get what they copy": images_get_what_they_copy,
+    "containers have the editor's extensions": containers_have_the_editors_extensions,
     "every answer matters": every_answer_matters,
 }
 """Each join by its name: it gives its problems, each with the paths and the smallest combination that shows it."""

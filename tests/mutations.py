@@ -330,6 +330,75 @@ TOOLS = [
         ("launch/",),
     ),
     Mutant(
+        "a key of a dev container that is misspelt",
+        (Edit("template/{{ devcontainer }}/{{ nvidia }}/requirements.part", "hostRequirement", "hostRequirements"),),
+        "formats",
+        r"JsonSchemaValueException: data must not contain \{'hostRequirement'\}",
+        {"accelerator": any_of("cu126", "cu128", "cu129", "cu130", "cu132")},
+        (".devcontainer/",),
+    ),
+    Mutant(
+        "an instruction of a Dockerfile that is none",
+        (
+            Edit(
+                "template/{{ docker }}/{{ pip }}/packages.part",
+                "COPIES requirements/{{ acc",
+                "COPY requirements/{{ acc",
+            ),
+        ),
+        "hadolint",
+        r"Dockerfile.*unexpected",
+        {"package_manager": "pip"},
+        ("Dockerfile",),
+    ),
+    Mutant(
+        "a pattern for Docker that comes too early",
+        (
+            Edit("template/{{ docker }}/.dockerignore.jinja", "!src\n*\n", "*\n"),
+            Edit("template/{{ docker }}/.dockerignore.jinja", "", "{% endif %}\n!src\n"),
+        ),
+        "dockerignore",
+        r"src does not get through",
+        {},
+        (".dockerignore",),
+    ),
+    Mutant(
+        "an image of Apptainer with a tag and a digest",
+        (
+            Edit(
+                "template/{{ apptainer }}/apptainer.def.jinja",
+                "From: {{ image }}",
+                "From: {{ image.split(':')[0] }}@{{ image.split('@')[1] }}",
+            ),
+        ),
+        "apptainer",
+        r"has a tag and a digest",
+        {},
+        ("apptainer.def",),
+    ),
+    Mutant(
+        "a cell of a notebook without a kind",
+        (
+            Edit(
+                "template/{{ jupyter }}/notebooks/explore.ipynb.jinja",
+                '"cell_type": "prose"',
+                '"cell_type": "markdown"',
+            ),
+        ),
+        "formats",
+        r"NotebookValidationError|ValidationError",
+        {"notebooks": "jupyter"},
+        ("notebooks/",),
+    ),
+    Mutant(
+        "a name that two cells of a notebook define",
+        (Edit("template/{{ marimo }}/notebooks/explore.py.jinja", "    metrics = 1\n    draw(", "    draw("),),
+        "marimo",
+        r"explore\.py",
+        {"notebooks": "marimo"},
+        ("notebooks/",),
+    ),
+    Mutant(
         "a heading that comes twice",
         (Edit("template/{{ prek }}/readme.part", "\n## Tasks\n\nAgain.\n"),),
         "markdownlint",
@@ -698,6 +767,26 @@ JOINS = [
         "editors offer every task",
         r"\.vscode/tasks\.json does not offer the task docs",
         {"editor": any_of("vscode", "cursor"), "package_manager": "uv"},
+    ),
+    Mutant(
+        "a file for an image that stays outside of it",
+        (Edit("template/{{ docker }}/{{ poetry }}/dockerignore.part", "", "!poetry.toml\n"),),
+        "images get what they copy",
+        r"it copies poetry\.toml, which \.dockerignore does not let through",
+        {"package_manager": "poetry"},
+    ),
+    Mutant(
+        "an extension that a dev container lacks",
+        (
+            Edit(
+                "template/{{ vscode }}/.vscode/extensions.json.jinja",
+                '"ada.lace",\n    "ms-python.debugpy"',
+                '"ms-python.debugpy"',
+            ),
+        ),
+        "containers have the editor's extensions",
+        r"the dev container does not bring ada\.lace",
+        {"editor": "vscode"},
     ),
     Mutant(
         "an answer that changes nothing",

@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 from formats import UniqueKeys
+from images import copied, definition, instructions
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from repositories import STACK
@@ -26,13 +27,14 @@ from shell import FENCE, WHOLE, Command, command, commands, scripts, tasks
 
 Fact = tuple[str, ...]
 
-PROGRAMS = {"poe": "poethepoet", "torchrun": "torch"}
+PROGRAMS = {"jupyter": "jupyterlab", "poe": "poethepoet", "torchrun": "torch"}
 """The package of a program where it has another name."""
 
 IMPORTS = {
     "hydra": ("hydra-core",),
     "matplotlib": ("matplotlib", "matplotlib-base"),
     "torch": ("torch", "pytorch", "pytorch-cpu", "pytorch-gpu"),
+    "tensorflow": ("tensorflow", "tensorflow-cpu"),
 }
 """The packages that bring an import, where they have another name: on conda-forge these are called so, too."""
 
@@ -423,6 +425,40 @@ def _anywhere(text: str) -> Iterator[Fact]:
         yield "environment name", words[words.index("--name") + 1]
 
 
+def _dockerfile(_: str, text: str) -> Iterator[Fact]:
+    steps = instructions(text)
+    yield from (("pins", step.value.partition(" AS ")[0]) for step in steps if step.name == "FROM")
+    for path in copied(steps):
+        yield "path", path
+        yield "copies", path
+    started = [word for name in ("ENTRYPOINT", "CMD") for step in steps if step.name == name for word in step.words]
+    if started:
+        yield "runs", started[started.index("-m") + 1]
+        yield from _arguments(started[started.index("-m") + 1], started[started.index("-m") + 2 :])
+
+
+def _dockerignore(_: str, text: str) -> Iterator[Fact]:
+    yield from (("lets through", line[1:]) for line in text.splitlines() if line.startswith("!"))
+
+
+def _definition(_: str, text: str) -> Iterator[Fact]:
+    read = definition(text)
+    yield "pins", read.header["From"]
+    yield from (("path", source) for source, _ in read.files)
+
+
+def _container(path: str, text: str) -> Iterator[Fact]:
+    data = json.loads(text)
+    yield "path", str(PurePosixPath(path).with_name(data["build"]["dockerfile"]))
+    yield from (("recommends for the container", name) for name in _extensions(data))
+    yield from (("path", word) for key, value in data.items() if key.endswith("Command") for _, word in paths(value))
+
+
+def _extensions(container: Mapping[str, Any]) -> list[str]:
+    found: list[str] = container.get("customizations", {}).get("vscode", {}).get("extensions", [])
+    return found
+
+
 def _rule(_: str, text: str) -> Iterator[Fact]:
     """The files that a rule of Cursor hands on."""
     yield from (("path", name) for name in re.findall(r"^@(\S+)$", text, re.MULTILINE))
@@ -457,7 +493,11 @@ READERS: Mapping[str, Callable[[str, str], Iterable[Fact]]] = {
     ".github/workflows/*": _pipeline,
     ".gitlab-ci.yml": _pipeline,
     ".git*/renovate.json": _renovate,
+    "*Dockerfile": _dockerfile,
     ".cursor/rules/*.mdc": _rule,
+    ".devcontainer/devcontainer.json": _container,
+    ".dockerignore": _dockerignore,
+    "apptainer.def": _definition,
     ".vscode/*": _editor,
     ".gitignore": _ignored,
     ".python-version": _python_version,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import tomllib
@@ -12,6 +13,7 @@ from typing import Any
 
 import yaml
 from formats import UniqueKeys
+from images import definition
 from repositories import STACK
 
 RUNNERS = sorted({tuple(run.split()) for run in STACK["run"].values() if run})
@@ -66,6 +68,12 @@ def scripts(path: str, text: str) -> Iterator[Script]:
     elif path.startswith("launch/skypilot/"):
         task = _yaml(text)
         yield from (Script(WHOLE, task[key]) for key in ("setup", "run"))
+    elif path == "apptainer.def":
+        sections = definition(text).sections
+        yield from (Script(WHOLE, sections[name]) for name in ("post", "environment"))
+    elif path == ".devcontainer/devcontainer.json":
+        lines = [value for key, value in json.loads(text).items() if key.endswith("Command")]
+        yield Script(WHOLE, "".join(f"{line}\n" for line in lines))
     elif path.endswith((".sh", ".sbatch")):
         yield Script(WHOLE, text)
     elif path == "pyproject.toml":

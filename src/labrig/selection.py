@@ -20,13 +20,18 @@ CI = (".github/workflows/ci.yml", ".gitlab-ci.yml")
 # The example, and what speaks of its commands.
 EXAMPLE = (
     ".cursor",
+    ".devcontainer",
+    ".dockerignore",
     ".vscode/launch.json",
     ".vscode/tasks.json",
     "AGENTS.md",
     "CLAUDE.md",
+    "Dockerfile",
     "EXPERIMENTS.md",
     "README.md",
+    "apptainer.def",
     "launch",
+    "notebooks",
     "src",
     "tests",
 )

@@ -7,10 +7,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from .config import CompareConfig, flatten
 from .run import RunError, read_rows, writing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 UNITS = {"loss": "nats", "test_loss": "nats"}
 """Of the metrics whose names do not tell it."""
@@ -125,7 +128,14 @@ def table(runs: Sequence[Record], metrics: Sequence[str]) -> str:
 
 
 def plot(runs: Sequence[Record], metrics: Sequence[str], path: Path) -> None:
-    """Draw each metric over the steps, a curve for each run. Raises RunError if it cannot."""
+    """Save the curves as a file. Raises RunError if there are none, or it cannot be written."""
+    figure = draw(runs, metrics)
+    with writing(path) as partial:
+        figure.savefig(partial, format=path.suffix[1:])
+
+
+def draw(runs: Sequence[Record], metrics: Sequence[str]) -> "Figure":
+    """Draw each metric over the steps, a curve for each run. Raises RunError if there is none."""
     if not metrics:
         raise RunError("there is nothing to draw: no run has logged a metric yet")
     from matplotlib.figure import Figure  # only here, because the import takes longer than the table
@@ -139,8 +149,7 @@ def plot(runs: Sequence[Record], metrics: Sequence[str], path: Path) -> None:
         panel.set_xlabel("step")
         panel.set_ylabel(with_unit(metric))
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left")
-    with writing(path) as partial:
-        figure.savefig(partial, format=path.suffix[1:])
+    return figure
 
 
 def with_unit(metric: str) -> str:
