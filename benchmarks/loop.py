@@ -1,10 +1,11 @@
 """Measures the training loop of generated repositories against the same work written by hand, in one run.
 
     uv run python benchmarks/loop.py --framework pytorch --python .venv-with-torch/bin/python [--rounds 5]
+    uv run python benchmarks/loop.py --framework jax --library equinox --python .venv-with-jax/bin/python
 
-The Python is that of an environment with the framework and tyro. Both loops take turns, each in a process of its own
-on one processor, so that a busy moment of the machine meets both: compare ratios, not times. Everything runs once
-before it is measured. By hand means `workers/bare_*.py`: the same model, batches, optimizer, clipping and metrics.
+The Python is that of an environment with the framework, its library and tyro. Both loops take turns, each in a process
+of its own on one processor, so that a busy moment of the machine meets both: compare ratios, not times. Everything runs
+once before it is measured. By hand means `workers/bare_*.py`: the same model, batches, optimizer, clipping and metrics.
 """
 
 from __future__ import annotations
@@ -50,12 +51,13 @@ class Pair:
 
 
 class Repositories:
-    """Generated repositories of one framework, one for each example, and what runs in them."""
+    """Generated repositories of one framework and library, one for each example, and what runs in them."""
 
-    def __init__(self, root: Path, framework: str, python: Path) -> None:
+    def __init__(self, root: Path, framework: str, python: Path, library: str | None = None) -> None:
         self.root, self.framework, self.python = root, framework, python
+        chosen = {} if library is None else {"library": library}
         for example in ("addition", "text"):
-            write(resolve({"framework": framework, "example": example}), root / example)
+            write(resolve({"framework": framework, "example": example, **chosen}), root / example)
 
     def start(self, example: str, *words: str) -> subprocess.Popen[str]:
         environment = {
@@ -119,18 +121,18 @@ def measure(repositories: Repositories, rounds: int) -> tuple[dict[str, Pair], l
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--framework", choices=("pytorch", "jax"), required=True)
-    parser.add_argument("--python", type=Path, required=True, help="with the framework and tyro")
+    parser.add_argument("--library", help="that which is suggested unless given")
+    parser.add_argument("--python", type=Path, required=True, help="with the framework, its library and tyro")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, help="store the figures there, too")
     arguments = parser.parse_args()
     load = os.getloadavg()[0]
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # the processes inherit it
     with tempfile.TemporaryDirectory() as scratch:
-        repositories = Repositories(Path(scratch), arguments.framework, arguments.python.absolute())
+        repositories = Repositories(Path(scratch), arguments.framework, arguments.python.absolute(), arguments.library)
         pairs, tokens = measure(repositories, arguments.rounds)
-    print(
-        f"{arguments.framework}, {arguments.rounds} rounds, load {load:.1f} at the start; medians, and ratios of rounds"
-    )
+    what = f"{arguments.framework}{f' with {arguments.library}' if arguments.library else ''}"
+    print(f"{what}, {arguments.rounds} rounds, load {load:.1f} at the start; medians, and ratios of rounds")
     print(f"{'':32} {'by hand':>9} {'generated':>9}      {'least':>6} {'median':>6} {'most':>6}")
     for name, pair in pairs.items():
         both = zip(pair.by_hand, pair.generated, strict=True)

@@ -6,10 +6,10 @@ import hashlib
 import re
 import tomllib
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, combinations
 
 from proof import Proof
 
@@ -63,38 +63,40 @@ class Cases:
 
     def of(self, task: str) -> list[Case]:
         """Every case of a task, in the order of the questions."""
-        axes = [name for name in self._axes[task] if not self.space.is_text(name) and name not in self.growing]
+        axes = [name for name in self._axes[task] if not self.space.is_text(name) and name not in self.growing[task]]
         found: dict[frozenset[tuple[str, bytes]], Case] = {}
         for point in self.space.points(axes):
-            least = self._with(point, 0)
+            least = self._with(task, point, 0)
             without = self.space.count(least)
-            for one, count in ((least, without), (self._with(point, 1), self.space.count(point) - without)):
-                full = self.space.complete(one)
-                assert full is not None
-                files = self.files(task, full)
-                answers = self.space.answers(one)
+            usual = self.space.complete(least)
+            assert usual is not None
+            for which, count in ((0, without), (1, self.space.count(point) - without)):
+                files = self.files(task, self._with(task, usual, which))
+                answers = self.space.answers(self._with(task, point, which))
                 key = frozenset(files.items())
                 known = found.setdefault(key, Case(task, answers, files, 0))
                 alike = {name: value for name, value in known.answers.items() if answers.get(name) == value}
                 found[key] = replace(known, answers=alike, combinations=known.combinations + count)
         return list(found.values())
 
-    def with_all(self, point: Point) -> Point:
+    def with_all(self, task: str, point: Point) -> Point:
         """The point with all that could be added where it has some of that: the files of some are among them."""
-        if all(point[self.space.names.index(name)] in {least, OPEN} for name, (least, _) in self.growing.items()):
+        growing = self.growing[task].items()
+        if all(point[self.space.names.index(name)] in {least, OPEN} for name, (least, _) in growing):
             return point
-        return self._with(point, 1)
+        return self._with(task, point, 1)
 
-    def _with(self, point: Point, which: int) -> Point:
+    def _with(self, task: str, point: Point, which: int) -> Point:
         """The point with the answers that add least (0) or most (1)."""
-        numbers = {name: ends[which] for name, ends in self.growing.items()}
+        numbers = {name: ends[which] for name, ends in self.growing[task].items()}
         return tuple(numbers.get(name, index) for name, index in zip(self.space.names, point, strict=True))
 
     @cached_property
-    def growing(self) -> dict[str, tuple[int, int]]:
-        """Questions that add files and lines to what tasks read, and change none: the answers that add least and most.
+    def growing(self) -> dict[str, dict[str, tuple[int, int]]]:
+        """Questions that add to what a task reads, and change nothing: the answers that add least and most.
 
         They are asked together: with n of them, a task has the cases without any and with all of them, and not 2**n.
+        What may not be added everywhere is a case of its own for the tests: they may fail where it is not allowed.
         """
         pieces: list[tuple[frozenset[str], Callable[[Point], str]]] = []
         for file in self.proof.factors.files:
@@ -103,13 +105,18 @@ class Cases:
                 pieces += [(frozenset(part.axes), part.text) for part in file.parts]
             elif MANIFEST in file.paths():
                 pieces += [(frozenset(part.axes), part.text) for _, part in self._owned(file)]
-        found = {}
+        found: dict[str, tuple[int, int]] = {}
         for name in self.space.ordered(frozenset().union(*self._axes.values())):
             last, question = len(self.space.domains[name]) - 1, self.space.template.questions[name]
             for ends in [(0, last), (last, 0)] if question.many or question.type == "bool" else []:
                 if name not in found and all(self._grows(name, ends, *piece) for piece in pieces if name in piece[0]):
                     found[name] = ends
-        return found
+        anywhere = {
+            name: ends
+            for name, ends in found.items()
+            if self.space.template.questions[name].many or not self.space.axes_of(self.space.limits(name))
+        }
+        return {task: anywhere if task == "test" else found for task in TASKS}
 
     def _grows(self, name: str, ends: tuple[int, int], axes: frozenset[str], text: Callable[[Point], str]) -> bool:
         """Whether a text is there or not, and there with one answer wherever it is there with any."""
@@ -177,6 +184,25 @@ class Cases:
                 first, last = bisect_right(ends, start), bisect_right(ends, start + len(line) - 1)
                 found |= {(owner, number) for number in range(first, last + 1)}
         return [(owner, file.parts[number]) for owner, number in sorted(found)]
+
+
+def covering(cases: Sequence[Case], rank: Callable[[Case], int]) -> list[Case]:
+    """Few of the cases, in which every two files stand together that do so in any; of a higher rank where that will do.
+
+    What is wrong in a repository is wrong in one of its files, or where two of them meet.
+    """
+    files = {path for case in cases for path in case.files}
+    texts = {tuple(case.files.get(path) for case in cases) for path in files}  # those that change together are one
+    pairs = [set(combinations(enumerate(column), 2)) for column in zip(*texts, strict=True)]
+    waiting = set().union(*pairs)
+    chosen = set()
+    for wanted in sorted({rank(case) for case in cases}, reverse=True):
+        ranked = [number for number, case in enumerate(cases) if rank(case) == wanted]
+        while gain := max(len(pairs[number] & waiting) for number in ranked):
+            best = next(number for number in ranked if len(pairs[number] & waiting) == gain)
+            chosen.add(best)
+            waiting -= pairs[best]
+    return [case for number, case in enumerate(cases) if number in chosen]
 
 
 def is_code(path: str, task: str) -> bool:

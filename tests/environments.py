@@ -16,11 +16,13 @@ from hosts.tools import Tools
 from repositories import STACK, TEMPLATE, choices, resolve, write
 
 RunCase = Callable[[Case], str]
-PythonOf = Callable[[str], Path]
+PythonOf = Callable[..., Path]
 
 
 def why_not_run(framework: object, python: object) -> str | None:
     """Why this machine cannot run code for a framework with a Python."""
+    if python not in STACK["builds"][framework]["pypi"]["python"]:
+        return f"there is no {framework} for Python {python}"
     if shutil.which(f"python{python}") is None:
         return f"no Python {python} on this machine"
     if framework == "pytorch" and not real_cpu_wheels(PYTORCH, str(python)):
@@ -45,7 +47,9 @@ def environment_of(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Ca
     ]
 
     def environment(case: Case, python: str) -> Path:
-        answers = resolve({**case.answers, "python": python, "package_manager": "uv", "accelerator": "cpu"})
+        version, free_threaded = python.removesuffix("t"), python.endswith("t")
+        given = {"python": version, "free_threaded": free_threaded, "package_manager": "uv", "accelerator": "cpu"}
+        answers = resolve({**case.answers, **given})
         manifest = tomllib.loads(TEMPLATE.render(answers)[MANIFEST].content.decode())
         key = (python, *manifest["project"]["dependencies"], *manifest["dependency-groups"]["cpu"])
         if key not in made:
@@ -64,13 +68,13 @@ def environment_of(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Ca
 
 @pytest.fixture(scope="session")
 def python_of(environment_of: Callable[[Case, str], Path]) -> PythonOf:
-    """A Python that runs repositories of a framework, as far as one does here."""
+    """A Python that runs repositories of a framework, with other answers, as far as one does here."""
 
-    def python(framework: str) -> Path:
+    def python(framework: str, **others: object) -> Path:
         version = newest(framework)
         if version is None:
             pytest.skip(str(why_not_run(framework, choices("python")[0])))
-        answers = resolve({"framework": framework})
+        answers = resolve({"framework": framework, **others})
         case = Case("test", {name: answers[name] for name in TEMPLATE.questions}, {}, 0)
         return environment_of(case, version) / "bin" / "python"
 
@@ -86,7 +90,8 @@ def run_case(
 
     def run(case: Case) -> str:
         # A checker takes the version from its settings, so any environment with the framework will do for it.
-        python = str(case.answers["python"]) if case.task == "test" else newest(case.answers["framework"])
+        own = f"{case.answers['python']}{'t' if case.answers.get('free_threaded') else ''}"
+        python = own if case.task == "test" else newest(case.answers["framework"])
         if reason := why_not_run(case.answers["framework"], python):
             pytest.skip(reason)
         environment = environment_of(case, str(python))

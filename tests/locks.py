@@ -14,7 +14,8 @@ from packaging.version import Version
 
 from labrig.render import Answers
 
-# What tells one build from another: the local version of torch, and the packages that JAX reaches a device through.
+# What tells one build from another: the local version of torch, the packages that JAX reaches a device through, and
+# that of TensorFlow itself with its CUDA libraries.
 TORCH = {"cpu": "cpu", "cu126": "cu126", "cu128": "cu128", "cu130": "cu130", "cu132": "cu132", "rocm": "rocm7.2"}
 JAX = {
     "cpu": set[str](),
@@ -24,9 +25,10 @@ JAX = {
     "rocm": {"jax-rocm7-plugin", "jax-rocm7-pjrt"},
     "tpu": {"libtpu"},
 }
+TENSORFLOW = {"cpu": {"tensorflow-cpu"}, "cu129": {"tensorflow", "nvidia-cudnn-cu12", "nvidia-nccl-cu12"}}
 # The package whose version is that of CUDA itself: what torch was linked with, and the compiler that JAX calls, whose
 # output a driver of the same CUDA version must be able to load.
-CUDA = {"pytorch": "cuda-toolkit", "jax": "nvidia-cuda-nvcc"}
+CUDA = {"pytorch": "cuda-toolkit", "jax": "nvidia-cuda-nvcc", "tensorflow": "nvidia-cuda-nvcc"}
 
 
 def check_lock(answers: Answers, tools: Tools, folder: Path) -> None:
@@ -80,6 +82,8 @@ def check_build(framework: str, variant: str, versions: dict[str, str]) -> None:
     if framework == "pytorch":
         assert Version(versions["torch"]).local == TORCH[variant]
         assert ("triton-rocm" in versions) == (variant == "rocm")
+    elif framework == "tensorflow":
+        assert versions.keys() & {name for names in TENSORFLOW.values() for name in names} == TENSORFLOW[variant]
     else:
         device = {name for name in versions if name == "libtpu" or name.endswith(("-plugin", "-pjrt"))}
         assert device == JAX[variant]

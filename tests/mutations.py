@@ -825,6 +825,13 @@ TASKS = [
         {"framework": "jax", "type_checker": "pyright"},
     ),
     Mutant(
+        "a type error that ty alone finds",
+        (Edit(f"{JAX}/tracing.py", "\n\nODD = 1  # ty: ignore[invalid-assignment]\n"),),
+        "types",
+        r"unused-ignore-comment",
+        {"framework": "jax", "type_checker": "ty"},
+    ),
+    Mutant(
         "a test that fails with one library alone",
         (Edit("template/{{ nnx }}/tests/test_model.py.jinja", ODD_TEST),),
         "test",

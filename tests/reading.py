@@ -34,6 +34,7 @@ IMPORTS = {
     "hydra": ("hydra-core",),
     "matplotlib": ("matplotlib", "matplotlib-base"),
     "torch": ("torch", "pytorch", "pytorch-cpu", "pytorch-gpu"),
+    "tensorflow": ("tensorflow", "tensorflow-cpu"),
 }
 """The packages that bring an import, where they have another name: on conda-forge these are called so, too."""
 
@@ -313,6 +314,7 @@ def _settings(tool: Mapping[str, Any]) -> Iterator[Fact]:
         tool.get("pytest", {}).get("ini_options", {}).get("testpaths", []),
         tool.get("pyright", {}).get("include", []),
         tool.get("mypy", {}).get("files", []),
+        tool.get("ty", {}).get("src", {}).get("include", []),
         [f"{item['from']}/{item['include']}" for item in tool.get("poetry", {}).get("packages", [])],
     )
     yield from (("path", path) for found in settings for path in found)
@@ -467,7 +469,7 @@ def _ignored(_: str, text: str) -> Iterator[Fact]:
 
 
 def _python_version(_: str, text: str) -> Iterator[Fact]:
-    yield "python", text.strip()
+    yield "python", text.strip().removesuffix("t")  # without the global lock
 
 
 def _scalars(data: Any) -> Iterator[str]:

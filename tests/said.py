@@ -129,7 +129,11 @@ def said(proof: Proof) -> Said:
 def meeting(proof: Proof, all_of: Sequence[Condition], none_of: Iterable[Condition] = ()) -> Point | None:
     """The smallest combination in which all of some conditions hold, and none of others; None if there is none."""
     without = list(none_of)
-    axes = frozenset[str]().union(*(condition.axes for condition in (*all_of, *without)))
+    asked = frozenset[str]().union(*(condition.axes for condition in all_of))
+    near = [condition for condition in without if condition.axes <= asked]
+    if near and near != without and meeting(proof, all_of, near) is None:
+        return None  # a file that is always there, for example: the others do not matter
+    axes = asked.union(*(condition.axes for condition in without))
     if proof.space.size(axes) > MOST_COMBINATIONS and len(without) > 1:  # one of the others may be so in all of these
         fewest = sorted(without, key=lambda other: proof.space.size(other.axes))
         if any(meeting(proof, all_of, [other]) is None for other in fewest[:MOST_ALONE]):

@@ -393,6 +393,11 @@ def test_what_a_repository_says_of_itself_is_found(name: str, expected: dict[str
         ({"a.py": "print 'old'\nimport torch\n"}, "framework", ("pytorch", STATED)),
         ({"a.py": "x = 'import torch'\n"}, "framework", ("pytorch", GUESS)),
         ({"requirements.txt": "flax\n"}, "framework", ("jax", LIKELY)),
+        ({"a.py": "import torch\nfrom lightning.pytorch import Trainer\n"}, "library", ("lightning", LIKELY)),
+        ({"a.py": "import jax\nimport equinox as eqx\n"}, "library", ("equinox", LIKELY)),
+        ({"a.py": "import keras\n"}, "framework", ("tensorflow", STATED)),
+        ({"requirements.txt": "tensorflow[and-cuda]==2.21.0\n"}, "framework", ("tensorflow", LIKELY)),
+        ({"requirements.txt": "tensorflow[and-cuda]==2.21.0\n"}, "accelerator", ("cu129", LIKELY)),
         ({"uv.lock": "", "poetry.lock": ""}, "package_manager", ("uv", GUESS)),
         ({"environment.yml": "", "requirements.txt": ""}, "package_manager", ("conda", LIKELY)),
         ({"pyproject.toml": '[project]\nrequires-python = ">=3.8,<3.10"\n'}, "python", (">=3.8,<3.10", GUESS)),
@@ -688,7 +693,7 @@ def test_a_weak_answer_stops_and_names_its_flag(adopter: Workshop) -> None:
     assert done.code == 3
     error = done.object["error"]
     assert error["kind"] == "decision"
-    assert "framework: nothing imports PyTorch or JAX" in error["cause"]
+    assert "framework: nothing imports PyTorch, JAX or TensorFlow" in error["cause"]
     assert "python: .python-version says 3.9, which cannot be taken; choose 3.11, 3.12, 3.13, 3.14" in error["cause"]
     assert "--framework ... --python ... --yes" in error["tip"]
     assert adopt(adopter, "--framework", "jax", "--set", "python=3.11").code == 0
@@ -774,7 +779,7 @@ def test_on_a_terminal_what_is_open_is_asked_and_everything_can_be_changed(adopt
     start(adopter, {"a.py": "import numpy\n"})
     words = ["adopt", "--template", str(adopter.template), "--template-version", "v1.0.0"]
     terminal = Terminal(adopter.root, *words, variables={"GIT_CONFIG_GLOBAL": str(adopter.folder / "home/.gitconfig")})
-    terminal.expect("nothing imports PyTorch or JAX")
+    terminal.expect("nothing imports PyTorch, JAX or TensorFlow")
     terminal.expect("Which framework?")
     terminal.press(DOWN, ENTER)
     terminal.expect("Go on with these answers")

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from fleets import FILES, QUESTIONS, Bare
 from hosts.code_host import TOKEN, CodeHost, Fault, code_host
-from workshop import LINES, Run, Workshop, git
+from workshop import LINES, Run, Workshop, git, put
 from workshop import workshop as workshop  # noqa: PLC0414 - a fixture
 
 from labrig.fleet import campaign as campaigns
@@ -62,6 +62,17 @@ class Group:
 
     def folder(self, name: str) -> Path:
         return self.host.root / "acme" / f"{name}.git"
+
+    def work_on(self, name: str, files: dict[str, str]) -> str:
+        """Let somebody add files to the default branch; returns its new tip."""
+        clone = self.workshop.folder / "clone"
+        git(self.workshop.folder, "clone", "--quiet", str(self.folder(name)), str(clone))
+        put(clone, files)
+        git(clone, "add", "--all")
+        git(clone, "commit", "--quiet", "--message", "More")
+        git(clone, "push", "--quiet")
+        shutil.rmtree(clone)
+        return git(self.folder(name), "rev-parse", "HEAD")
 
     def merge(self, name: str) -> None:
         """Take a request over, as a person would with its button."""
@@ -271,10 +282,14 @@ def test_a_revert_closes_what_is_open_and_takes_back_what_was_merged(group: Grou
     group.update("--rings", "100%")
     before = git(group.folder("a"), "rev-parse", "main^{tree}")
     group.merge("a")
+    group.merge("c")
+    group.work_on("c", {"later.py": "x = 1\n"})
     done = group.run("revert", "update-v2", "--spacing", "0", "--json")
     assert done.code == 0
     assert [pull["state"] for pull in group.host.pulls["acme/b"]] == ["closed"]
-    assert group.states(done) == {"a": "requested"}
+    assert group.states(done) == {"a": "requested", "c": "requested"}
+    assert git(group.folder("c"), "show", "labrig/revert-update-v2:later.py") == "x = 1"  # what came since stays
+    assert "line 5\n" in git(group.folder("c"), "show", "labrig/revert-update-v2:train.py")
     reverse = git(group.folder("a"), "rev-parse", "labrig/revert-update-v2^{tree}")
     assert reverse == before
     assert group.host.pulls["acme/a"][1]["title"] == "Undo: update-v2"
@@ -319,12 +334,12 @@ def test_an_owner_s_repositories_are_all_found_with_topics_and_archives(group: G
 
 def test_mirrors_are_fetched_again_only_where_something_is_new(group: Group) -> None:
     first = {each["name"]: each["head"] for each in group.run("scan", "gh:acme", "--json").object["repositories"]}
-    repository = Bare.__new__(Bare)
-    repository.folder, repository.head = group.folder("a"), first["acme/a"]
-    repository.commit({**group.workshop.render("v2"), "own.py": b"x\n"})
+    tip = group.work_on("a", {"own.py": "x = 1\n"})
     second = {each["name"]: each for each in group.run("scan", "gh:acme", "--json").object["repositories"]}
-    assert second["acme/a"]["head"] == repository.head
-    assert second["acme/a"]["state"] == "managed"
+    assert second["acme/a"]["head"] == tip != first["acme/a"]
+    assert {name: each["head"] for name, each in second.items() if name != "acme/a"} == {
+        name: head for name, head in first.items() if name != "acme/a"
+    }
     mirrors = list((group.workshop.folder / "cache/labrig/mirrors").iterdir())
     assert len(mirrors) == 4
     (mirrors[0] / "HEAD").write_text("spoiled")
@@ -372,6 +387,10 @@ def test_without_a_token_or_with_a_wrong_one_it_is_said_what_is_needed(
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent))  # where there is no gh
     done = group.run("scan", "gh:acme")
     assert done.code == 1
+    (group.workshop.folder / "list.txt").write_text(f"{group.host.url}/acme/a.git\n")
+    monkeypatch.setattr("labrig.fleet.inventory.HOSTS", {re.escape(group.host.url): "github"})
+    assert "there is no token" in group.run("update", "list.txt", "--to", "v2").err
+    assert not (group.folder("a") / "refs/heads/labrig").exists()
     assert re.match(r"error: there is no token for [^\n]+\n  cause: [^\n]+\n  tip: export GH_TOKEN", done.err)
 
 

@@ -46,6 +46,12 @@ class cuda:
     get_device_name = staticmethod(lambda index: "NVIDIA H200")
 """
 
+FAKE_TENSORFLOW = """\
+class config:
+    list_physical_devices = staticmethod(lambda kind: [kind])
+    class experimental:
+        get_device_details = staticmethod(lambda device: {"device_name": "NVIDIA H200"})
+"""
 FAKE_JAX = """\
 class Device:
     platform = "{platform}"
@@ -213,6 +219,40 @@ def test_a_framework_that_does_not_see_the_gpu_is_a_problem(
     finding = find(directory, "torch devices")
     assert (finding.level, finding.found) == ("problem", found)
     assert finding.remedy == "see why: uv run python -c 'import torch; torch.zeros(1).cuda()'"
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "packages", "found", "level"),
+    [
+        ("cpu", {"tensorflow-cpu": "2.21.0"}, "2.21.0", "ok"),
+        ("cu129", {"tensorflow": "2.21.0", "nvidia-cudnn-cu12": "9.3"}, "2.21.0 with the libraries of CUDA", "ok"),
+        ("cpu", {"tensorflow": "2.21.0", "nvidia-cudnn-cu12": "9.3"}, "2.21.0 for CUDA: larger than needed", "warning"),
+        (
+            "cu129",
+            {"tensorflow-cpu": "2.21.0"},
+            "2.21.0 without the libraries of CUDA, so it runs on the CPU",
+            "problem",
+        ),
+        ("cu129", {}, "not in the environment", "problem"),
+        (
+            "cu129",
+            {"tensorflow": "2.21.0", "tensorflow-cpu": "2.21.0"},
+            "tensorflow 2.21.0 and tensorflow-cpu 2.21.0, which are the same files",
+            "problem",
+        ),
+    ],
+)
+def test_the_build_of_tensorflow_is_compared_with_what_was_asked(
+    accelerator: str, packages: dict[str, str], found: str, level: str, programs: Path, tmp_path: Path
+) -> None:
+    nvidia_smi(programs, driver="580.65.06", gpus={"NVIDIA H200": "9.0"})
+    directory = repository(tmp_path, framework="tensorflow", accelerator=accelerator)
+    for name, version in packages.items():
+        put(directory, name, version, {"tensorflow/__init__.py": FAKE_TENSORFLOW} if name == "tensorflow" else None)
+    finding = find(directory, "tensorflow")
+    assert (finding.found, finding.level) == (found, level)
+    if level == "ok" and accelerator != "cpu":
+        assert find(directory, "tensorflow devices").found == "NVIDIA H200"
 
 
 def test_jax_without_its_plugin_is_a_problem(programs: Path, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Every generated repository passes its own tests, linter and type checker.
 
-Combinations of answers in which a task reads the same are one case: it is run once and stands for all of them. Its
-folder holds what was compared and nothing else, so a task that reads more would fail.
+Combinations of answers in which a task reads the same are one case, which stands for all of them. So many cases are run
+that every two files which can stand in one repository do so in one of them (docs/decisions/0008). The folder of a case
+holds what was compared and nothing else, so a task that reads more would fail.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cases import TASKS, Case, Cases, digest
-from environments import RunCase, newest
+from cases import TASKS, Case, Cases, covering, digest
+from environments import RunCase, newest, why_not_run
 from proof import SEED, Proof
 from proof_report import Report
 from repositories import TEMPLATE, resolve
@@ -24,19 +25,32 @@ from labrig.space import OPEN
 
 ALL = Cases(Proof(TEMPLATE))
 EVERY = {task: ALL.of(task) for task in TASKS}
-CASES = {task: [case for case in EVERY[task] if case.commands] for task in TASKS}
+SUGGESTED = resolve({})
+USUAL = {**SUGGESTED, "python": newest(SUGGESTED["framework"])}
+
+
+def is_usual(case: Case) -> bool:
+    """Whether a case has the suggested answers, on the newest Python that runs here."""
+    return all(USUAL[name] == value for name, value in case.answers.items())
+
+
+def runs_here(case: Case) -> bool:
+    return case.task != "test" or why_not_run(case.answers["framework"], case.answers["python"]) is None
+
+
+CASES = {
+    task: covering([case for case in EVERY[task] if case.commands], lambda case: 2 * is_usual(case) + runs_here(case))
+    for task in TASKS
+}
 
 
 def parameters(task: str) -> Iterator[Any]:
-    """The cases of a task. The default run takes that of the suggested answers, on the newest Python that runs here."""
-    suggested = resolve({})
-    usual = {**suggested, "python": newest(suggested["framework"])}
+    """The cases of a task. The default run takes the usual one."""
     for case in CASES[task]:
-        sampled = all(usual[name] == value for name, value in case.answers.items())
-        yield pytest.param(case, id=f"{task}-{case.name}", marks=[] if sampled else [pytest.mark.complete])
+        yield pytest.param(case, id=f"{task}-{case.name}", marks=[] if is_usual(case) else [pytest.mark.complete])
 
 
-def test_the_cases_that_are_run_stand_for_every_combination(proof_report: Report) -> None:
+def test_the_cases_stand_for_every_combination(proof_report: Report) -> None:
     space = ALL.space
     for task, cases in EVERY.items():
         assert sum(case.combinations for case in cases) == space.total
@@ -45,10 +59,22 @@ def test_the_cases_that_are_run_stand_for_every_combination(proof_report: Report
             one_word = zip(space.names, point, strict=True)
             usual = space.complete(tuple(OPEN if space.is_text(name) else index for name, index in one_word))
             assert usual is not None
-            read = digest(ALL.files(task, ALL.with_all(usual)))
+            read = digest(ALL.files(task, ALL.with_all(task, usual)))
             assert read in known, f"{task} reads something new with {space.given(usual)}"
         for case in CASES[task]:
             proof_report.cases[f"{task} of {case.name}"] = case.combinations
+
+
+def test_every_two_files_that_can_stand_together_do_so_in_a_case_that_is_run() -> None:
+    for task, run in CASES.items():
+        every = [case for case in EVERY[task] if case.commands]
+        assert {two for case in run for two in pairs(case)} == {two for case in every for two in pairs(case)}
+        assert len(run) < len(every)
+
+
+def pairs(case: Case) -> Iterator[tuple[tuple[str, int], ...]]:
+    """Every two files, each by its path and the hash of what it holds."""
+    return itertools.combinations(sorted((path, hash(content)) for path, content in case.files.items()), 2)
 
 
 @pytest.mark.parametrize("case", [*parameters("lint"), *parameters("types")])
@@ -67,11 +93,19 @@ def test_a_repository_passes_its_own_tests(case: Case, run_case: RunCase) -> Non
 
 @pytest.mark.complete
 @pytest.mark.parametrize(
-    ("framework", "more"), [("jax", "two_jax_processes.py"), ("pytorch", "two_sharded_processes.py")]
+    ("framework", "library", "more"),
+    [
+        ("jax", "nnx", "two_jax_processes.py"),
+        ("jax", "equinox", "two_jax_processes.py"),
+        ("pytorch", "loop", "two_sharded_processes.py"),
+        ("tensorflow", "keras", "two_tensorflow_processes.py"),
+    ],
 )
-def test_two_processes_train_as_one_does_and_go_on_after_a_kill(framework: str, more: str, run_case: RunCase) -> None:
-    usual = {"framework": framework, "example": "addition", "python": newest(framework)}
-    case = next(one for one in CASES["test"] if one.answers.items() >= usual.items())
+def test_two_processes_train_as_one_does_and_go_on_after_a_kill(
+    framework: str, library: str, more: str, run_case: RunCase
+) -> None:
+    usual = {"framework": framework, "library": library, "example": "addition", "python": newest(framework)}
+    case = next(one for one in EVERY["test"] if one.answers.items() >= usual.items())
     package = next(path.split("/")[1] for path in case.files if path.startswith("src/"))
     text = Path(__file__).with_name(more).read_text(encoding="utf-8")
     files = {**case.files, "tests/test_two_processes.py": text.replace("from demo.", f"from {package}.").encode()}

@@ -150,18 +150,19 @@ def test_each_answer_can_be_chosen_and_changed_again_before_anything_is_written(
     terminal.expect("What will it run on?")
     terminal.expect("JAX from uv has no cu126 build")
     terminal.press(DOWN, ENTER)
-    terminal.expect("Which Python?")
-    terminal.press(ENTER)
     terminal.expect("Where will it be launched")
     terminal.press(" ", ENTER)  # marks the first
-    for question in ("Which type checker?", "Which continuous integration?"):
+    for question in ("Where will its metrics be mirrored", "Which type checker?", "Which continuous integration?"):
         terminal.expect(question)
         terminal.press(ENTER)
     terminal.expect("All answers")
     assert list(folder.glob("grokking")) == []
     terminal.press(*[DOWN] * 7, ENTER)  # the framework: after name, package, description, author, e-mail, licence
     terminal.expect("Which framework?")
-    terminal.press(UP, ENTER)  # PyTorch has no build for CUDA 12.9, so the accelerator is asked again
+    terminal.press(UP, ENTER)  # PyTorch has neither Equinox nor a build for CUDA 12.9, so both are asked again
+    terminal.expect("equinox is no library for PyTorch")
+    terminal.expect("Which library for its training?")
+    terminal.press(ENTER)
     terminal.expect("PyTorch from uv has no cu129 build")
     terminal.expect("What will it run on?")
     terminal.press(ENTER)
@@ -180,7 +181,7 @@ def test_flags_are_not_asked_again_and_locked_answers_cannot_be_chosen(folder: P
     (folder / "lab.toml").write_text('locked = ["license"]\n[answers]\nlicense = "none"\n', encoding="utf-8")
     flags = ["--description", "x", "--framework", "jax", "--library", "nnx", "--example", "text"]
     flags += ["--package-manager", "uv", "--accelerator", "cpu", "--python", "3.12"]
-    flags += ["--ci", "none", "--launchers", "ray"]
+    flags += ["--ci", "none", "--launchers", "ray", "--trackers", "none"]
     terminal = start("new", "demo", "--preset", "lab.toml", *flags)
     terminal.expect("Which type checker?")
     terminal.press(ENTER)

@@ -108,7 +108,7 @@ def ended(pods: Sequence[subprocess.Popen[str]]) -> list[int]:
     return [pod.wait(timeout=240) for pod in pods]
 
 
-@pytest.mark.parametrize("framework", ["pytorch", "jax"])
+@pytest.mark.parametrize("framework", ["pytorch", "jax", "tensorflow"])
 def test_a_run_in_two_pods_that_is_driven_out_ends_like_one_by_hand(
     framework: str, python_of: PythonOf, kubectl: Path
 ) -> None:

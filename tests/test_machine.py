@@ -18,6 +18,7 @@ from labrig.machine import Gpu, Machine, defaults, detect, manager_version
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
 H200 = Gpu("NVIDIA H200", "9.0")
 V100 = Gpu("Tesla V100-SXM2-16GB", "7.0")
+GTX_980 = Gpu("NVIDIA GeForce GTX 980", "5.2")
 
 
 @pytest.fixture
@@ -198,6 +199,10 @@ def test_a_manager_tells_its_version(programs: Path) -> None:
         ("550.54.15", (H200,), {"framework": "pytorch"}, "cu128"),
         ("580.65.06", (H200, V100), {"framework": "pytorch"}, "cu126"),
         ("580.65.06", (V100,), {"framework": "jax"}, "cu129"),
+        ("580.65.06", (GTX_980,), {"framework": "jax"}, "cu129"),
+        ("580.65.06", (GTX_980,), {"framework": "tensorflow"}, "cpu"),
+        ("580.65.06", (V100,), {"framework": "tensorflow"}, "cu129"),
+        ("550.54.15", (H200,), {"framework": "tensorflow", "package_manager": "conda"}, "cu128"),
         ("580.65.06", (V100,), {"framework": "pytorch", "package_manager": "conda"}, "cu129"),
         ("580.65.06", (H200,), {"framework": "pytorch", "package_manager": "conda"}, "cu130"),
         ("470.82.01", (H200,), {"framework": "pytorch"}, "cpu"),

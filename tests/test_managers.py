@@ -20,7 +20,7 @@ from repositories import resolve, write
 from labrig.render import Answers
 
 # With a GPU as the answer, CI has to choose the CPU build against the default: the harder of the two cases.
-ACCELERATORS = {("conda", "jax"): "cu129"}
+ACCELERATORS = {("conda", "jax"): "cu129", **{(one, "tensorflow"): "cu129" for one in ("uv", "pip", "poetry")}}
 # What CI gets from a runner and a test from the fixture `tools`.
 PROVIDED = re.compile(r"pipx install poetry==")
 
@@ -109,7 +109,7 @@ SET_UP = {"uv": set_up_uv, "pip": set_up_pip, "poetry": set_up_poetry}
         *(
             pytest.param(manager, framework, marks=pytest.mark.complete)
             for manager in SET_UP
-            for framework in ("pytorch", "jax")
+            for framework in ("pytorch", "jax", "tensorflow")
             if (manager, framework) != ("uv", "jax")
         ),
     ],

@@ -55,16 +55,23 @@ def test_the_parts_of_every_file_put_together_are_what_the_template_renders(proo
         assert differences(proof.factors.render(point), proof.template.render(answers)) == [], proof.space.given(point)
 
 
+def free_threaded(framework: str) -> list[str]:
+    """The Pythons that run the framework without the global lock."""
+    found: list[str] = STACK["builds"][framework]["pypi"].get("free_threaded", [])
+    return found
+
+
 def test_the_combinations_are_those_that_the_questions_allow(space: Space) -> None:
     without_modal = [some for some in choices("launchers") if "modal" not in some]
     linked = sum(  # of framework, package manager, accelerator, python, checker, CI, launchers, libraries, containers
         len(without_modal if each["accelerator"] in {"rocm", "tpu"} else choices("launchers"))
         * len(STACK["libraries"][each["framework"]])
         * (1 if (each["framework"], each["accelerator"]) == ("jax", "rocm") else len(choices("containers")))
+        * (2 if each["package_manager"] == "uv" and each["python"] in free_threaded(each["framework"]) else 1)
         for each in legal_combinations()
     )
-    free = math.prod(len(choices(name)) for name in ("example", "config", "license", "editor", "notebooks"))
-    yes_or_no = sum(question.type == "bool" for question in space.template.questions.values())
+    free = math.prod(len(choices(name)) for name in ("example", "config", "trackers", "license", "editor", "notebooks"))
+    yes_or_no = sum(question.type == "bool" for question in space.template.questions.values()) - 1
     assert space.total == linked * free * 2**yes_or_no
 
 
@@ -200,5 +207,6 @@ def test_a_new_question_and_its_file_are_proven_without_a_change_here(
     added = [content for content in extended.contents if content.path not in known]
     assert {content.path for content in added} == {"spelling-british.toml", "spelling-american.toml"}
     checker = Checker()
-    assert [checker.problem(content.path, content.content) for content in added] == [""] * 4
-    assert checker.checks["tomllib"] == 4
+    different = 2 * len(choices("framework"))
+    assert [checker.problem(content.path, content.content) for content in added] == [""] * different
+    assert checker.checks["tomllib"] == different

@@ -123,11 +123,11 @@ def commit(repository: Repository) -> None:
 
 
 @pytest.fixture(scope="module")
-def make(slurm: str, python_of: PythonOf, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Repository]:
-    def made(framework: str) -> Repository:
+def make(slurm: str, python_of: PythonOf, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Repository]:
+    def made(framework: str, **others: object) -> Repository:
         folder = tmp_path_factory.mktemp("repository") / "demo"
-        write(resolve({"framework": framework, "launchers": ["slurm"]}), folder)
-        repository = Repository(folder, python_of(framework), {"SLURM_CONF": slurm})
+        write(resolve({"framework": framework, "launchers": ["slurm"], **others}), folder)
+        repository = Repository(folder, python_of(framework, **others), {"SLURM_CONF": slurm})
         commit(repository)
         return repository
 
@@ -135,14 +135,14 @@ def make(slurm: str, python_of: PythonOf, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="module")
-def repository(make: Callable[[str], Repository]) -> Repository:
+def repository(make: Callable[..., Repository]) -> Repository:
     """For what does not depend on the framework."""
     return make("pytorch")
 
 
 @pytest.mark.parametrize("framework", ["pytorch", "jax"])
 def test_a_run_on_two_nodes_that_is_driven_out_ends_like_one_that_is_not(
-    framework: str, make: Callable[[str], Repository]
+    framework: str, make: Callable[..., Repository]
 ) -> None:
     repository = make(framework)
     asked = ("--nodes", "2", "--gpus", "2", "--", "debug", "--optim.steps", "200", *SLOW)
@@ -198,6 +198,20 @@ def test_of_a_sweep_only_what_was_stopped_is_queued_again_and_what_failed_is_ret
     assert f"again {failing}\n" in again
     repository.wait(lambda: not repository.run("squeue", "--noheader"), "points-sweep")
     assert [len(repository.starts(name)) for name in (fine, failing, stopped)] == [1, 2, 2]
+
+
+def test_a_sweep_over_overrides_of_hydra_is_queued_again_by_its_points(make: Callable[..., Repository]) -> None:
+    repository = make("pytorch", config="hydra")
+    training = ("debug", "optim.steps=200", "log_every=10", "eval_every=100000", "save_every=100000")
+    with repository.slow_start():
+        job = repository.submit("--sweep", "seed=0,1", "--processes", "1", "--", *training)
+    repository.wait_for_step("debug-seed=1", 10, log="debug-sweep")
+    repository.run("scancel", "--signal=USR1", f"{job}_1")
+    finished = [repository.path(f"debug-seed={seed}", "result.json") for seed in (0, 1)]
+    repository.wait(lambda: all(path.exists() for path in finished), "debug-sweep")
+    assert [len(repository.starts(f"debug-seed={seed}")) for seed in (0, 1)] == [1, 2]
+    repository.run(repository.python, "-m", "demo", "train", *training, "seed=1", "name=straight")
+    assert repository.losses("debug-seed=1") == repository.losses("straight")
 
 
 def test_a_run_that_is_stopped_for_good_is_saved_and_withdrawn_and_can_be_taken_up_again(

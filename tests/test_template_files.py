@@ -92,7 +92,8 @@ def test_the_editor_is_given_the_chosen_type_checker_and_no_other(editor: str, c
     generated = files(editor=editor, type_checker=checker)
     recommended = set(json.loads(generated[".vscode/extensions.json"])["recommendations"])
     pyright = {"vscode": "ms-python.vscode-pylance", "cursor": "anysphere.cursorpyright"}[editor]
-    expected = {"pyright": {pyright}, "mypy": {"ms-python.mypy-type-checker"}, "none": set[str]()}[checker]
+    extensions = {"pyright": pyright, "mypy": "ms-python.mypy-type-checker", "ty": "astral-sh.ty"}
+    expected = {extensions[checker]} if checker in extensions else set[str]()
     assert recommended == {"charliermarsh.ruff", "ms-python.debugpy", "ms-python.python"} | expected
     settings = json.loads(generated[".vscode/settings.json"])
     off = [name for name, value in settings.items() if name.endswith(".typeCheckingMode") and value == "off"]

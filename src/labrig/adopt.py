@@ -30,7 +30,7 @@ MOST_COMMITS = 1000  # that are asked for their author
 WIDEST = 40  # signs of an answer in the table
 # What brings the group of tools, where `uv run` does not by itself.
 INSTALLS = {"pip": "pip install --group dev (pip 25.1 or newer)", "poetry": "poetry lock && poetry install"}
-TOOLS = {"mypy", "poethepoet", "prek", "pyright", "pytest", "ruff"}  # of an environment file, which has no groups
+TOOLS = {"mypy", "poethepoet", "prek", "pyright", "pytest", "ruff", "ty"}  # of an environment file, which has no groups
 ENVIRONMENT = "environment.yml"
 STAND_IN = "my-experiment"  # for a name that is open, so that everything open is found at once
 

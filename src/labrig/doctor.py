@@ -219,7 +219,9 @@ def _about_repository(repository: Repository) -> Iterator[Finding]:
     if repository.environment is None:
         yield Finding("environment", "one", "none", "warning", repository.set_up)
     else:
-        yield _pytorch(repository) if repository.answers["framework"] == "pytorch" else _jax(repository)
+        yield {"pytorch": _pytorch, "jax": _jax, "tensorflow": _tensorflow}[str(repository.answers["framework"])](
+            repository
+        )
         yield from _jax_libraries(repository)
         yield from _twice(repository)
         yield from _framework_devices(repository)
@@ -284,7 +286,9 @@ def _accelerator(repository: Repository) -> Finding:
         if machine.slurm:
             return Finding("accelerator", asked, "none on this node", "warning", "srun --gpus=1 labrig doctor")
         return Finding("accelerator", asked, "none: this machine runs the CPU variant", "warning")
-    if asked.startswith("cu") and (reason := why_cuda_cannot_run(machine, asked, stack)):
+    if asked.startswith("cu") and (
+        reason := why_cuda_cannot_run(machine, asked, stack, repository.channel["accelerators"][asked])
+    ):
         floor = stack["drivers"][asked]
         newer = f"update the NVIDIA driver to {floor} or newer, or: " if reason.startswith("the driver") else ""
         return Finding("accelerator", asked, reason, "problem", newer + change)
@@ -396,6 +400,26 @@ def _jax_libraries(repository: Repository) -> Iterator[Finding]:
         yield Finding("LD_LIBRARY_PATH", "not set", path, "warning", "unset LD_LIBRARY_PATH")
 
 
+def _tensorflow(repository: Repository) -> Finding:
+    """Whether TensorFlow is the build for what was asked, with its CUDA libraries, and is there once."""
+    asked = variant_for(repository.machine, repository.answers)
+    found, found_cpu = repository.version_of("tensorflow"), repository.version_of("tensorflow-cpu")
+    if found is None and found_cpu is None:
+        return Finding("tensorflow", asked, "not in the environment", "problem", repository.set_up)
+    if found and found_cpu:
+        shown = f"tensorflow {found} and tensorflow-cpu {found_cpu}, which are the same files"
+        return Finding("tensorflow", asked, shown, "problem", _anew(repository))
+    libraries = repository.version_of("nvidia-cudnn-cu12")
+    if asked == "cpu":
+        if libraries is None:
+            return Finding("tensorflow", asked, str(found or found_cpu))
+        return Finding("tensorflow", asked, f"{found} for CUDA: larger than needed", "warning", repository.set_up)
+    if repository.manager == "conda" or (found and libraries):
+        return Finding("tensorflow", asked, f"{found}{' with the libraries of CUDA' if libraries else ''}")
+    shown = f"{found or found_cpu} without the libraries of CUDA, so it runs on the CPU"
+    return Finding("tensorflow", asked, shown, "problem", _anew(repository))
+
+
 def _twice(repository: Repository) -> Iterator[Finding]:
     """One CUDA library in two versions: which of them is loaded is chance."""
     copies: dict[str, list[str]] = {}
@@ -418,14 +442,18 @@ def _anew(repository: Repository) -> str:
 def _framework_devices(repository: Repository) -> Iterator[Finding]:
     """What the framework itself finds, where there is something to find."""
     machine, asked = repository.machine, repository.accelerator
-    framework = {"pytorch": "torch"}.get(str(repository.answers["framework"]), "jax")
+    framework = {"pytorch": "torch"}.get(str(repository.answers["framework"]), str(repository.answers["framework"]))
     if asked == "cpu" or not machine.has(asked):
         return
     devices = probe(repository.directory, repository.answers, machine, framework)
     if devices:
         yield Finding(f"{framework} devices", asked, ", ".join(devices))
     else:
-        command = "import torch; torch.zeros(1).cuda()" if framework == "torch" else "import jax; jax.devices()"
+        command = {
+            "torch": "import torch; torch.zeros(1).cuda()",
+            "jax": "import jax; jax.devices()",
+            "tensorflow": "import tensorflow as tf; tf.config.list_physical_devices()",
+        }[framework]
         step = inside("", ("python", "-c", command), repository.answers, asked)
         found = "none" if devices == [] else f"{framework} does not start"
         yield Finding(f"{framework} devices", asked, found, "problem", f"see why: {step}")

@@ -24,6 +24,12 @@ STATED, LIKELY, GUESS = "stated", "likely", "guess"  # a guess is never taken wi
 FRAMEWORKS = {
     "pytorch": {"torch", "torchvision", "lightning", "pytorch_lightning", "pytorch-lightning", "transformers", "timm"},
     "jax": {"jax", "jaxlib", "flax", "optax", "equinox", "haiku", "dm-haiku", "orbax"},
+    "tensorflow": {"tensorflow", "tensorflow-cpu", "tensorflow_datasets", "tensorflow-datasets", "keras"},
+}
+LIBRARIES = {
+    "equinox": {"equinox"},
+    "lightning": {"lightning", "pytorch_lightning"},
+    "nnx": {"flax"},
 }
 LICENCES = {
     "mit": r"\bMIT\b|Permission is hereby granted, free of charge",
@@ -146,6 +152,7 @@ def infer(files: Files, offered: Mapping[str, list[object]]) -> dict[str, Found]
         "author_email": _address_of_author(files),
         "license": _licence(files),
         "framework": _framework(files),
+        "library": _library(files),
         "package_manager": _manager(files),
         "accelerator": _accelerator(files),
         "python": _python(files, [str(version) for version in offered.get("python", [])]),
@@ -245,17 +252,29 @@ def _framework(files: Files) -> Found:
         framework: sorted({path for name in names for path in files.imports.get(name, ())})
         for framework, names in FRAMEWORKS.items()
     }
-    most, least = sorted(importing, key=lambda framework: -len(importing[framework]))
+    most, other, *_ = sorted(importing, key=lambda framework: -len(importing[framework]))
     if importing[most]:
         source = f"imported in {importing[most][0]}"
         source += f" and {len(importing[most]) - 1} more" if importing[most][1:] else ""
-        if not importing[least]:
+        if not importing[other]:
             return Found(most, source, STATED)
-        return Found(most, f"{source}; {least} in {importing[least][0]}", GUESS)
+        return Found(most, f"{source}; {other} in {importing[other][0]}", GUESS)
     for framework, names in FRAMEWORKS.items():
         for name in sorted(names & files.requirements.keys()):
             return Found(framework, files.requirements[name], LIKELY)
-    return Found("pytorch", "nothing imports PyTorch or JAX", GUESS)
+    return Found("pytorch", "nothing imports PyTorch, JAX or TensorFlow", GUESS)
+
+
+def _library(files: Files) -> Found | None:
+    """The library of the framework that is imported most."""
+    framework = _framework(files).value
+    importing = {
+        library: sorted({path for name in names for path in files.imports.get(name, ())})
+        for library, names in LIBRARIES.items()
+        if names & FRAMEWORKS[str(framework)]
+    }
+    most = max(importing, key=lambda library: len(importing[library]), default=None)
+    return Found(most, f"imported in {importing[most][0]}", LIKELY) if most and importing[most] else None
 
 
 def _manager(files: Files) -> Found | None:
@@ -284,6 +303,8 @@ def _accelerator(files: Files) -> Found | None:
             return Found(f"cu{cuda[1]}{cuda[2]}", path, STATED)
         if jax := re.search(r"jax\[(?:cuda(\d\d)|(tpu))", text):
             return Found(jax[2] or f"cu{jax[1]}", path, STATED)
+        if re.search(r"tensorflow\[and-cuda\]", text):
+            return Found("cu129", path, LIKELY)  # CUDA 12, whose newest libraries it takes
     return None
 
 
@@ -316,11 +337,11 @@ def _launchers(files: Files) -> Found | None:
 
 def _type_checker(files: Files) -> Found:
     tools = _table(files.toml("pyproject.toml"), "tool")
-    for checker, pattern in {"pyright": r"pyrightconfig\.json", "mypy": r"\.?mypy\.ini"}.items():
+    for checker, pattern in {"pyright": r"pyrightconfig\.json", "mypy": r"\.?mypy\.ini", "ty": r"ty\.toml"}.items():
         if checker in tools or files.named(pattern):
             return Found(checker, (files.named(pattern) or [f"pyproject.toml: tool.{checker}"])[0], STATED)
     for path in files.named(r"setup\.cfg|tox\.ini|\.pre-commit-config\.yaml"):
-        for checker in ("pyright", "mypy"):
+        for checker in ("pyright", "mypy", "ty"):
             if re.search(rf"\b{checker}\b", files.text(path)):
                 return Found(checker, path, LIKELY)
     return Found("none", "no settings of a type checker", LIKELY)

@@ -116,7 +116,11 @@ def defaults(machine: Machine, answers: Mapping[str, object], stack: Mapping[str
 
 def best_accelerator(machine: Machine, built: Mapping[str, Any], stack: Mapping[str, Any]) -> str:
     """The newest of the `built` accelerators that runs here, or else `cpu`."""
-    cuda = [name for name in built if name.startswith("cu") and not why_cuda_cannot_run(machine, name, stack)]
+    cuda = [
+        name
+        for name, build in built.items()
+        if name.startswith("cu") and not why_cuda_cannot_run(machine, name, stack, build)
+    ]
     others = [name for name in ("rocm", "tpu") if name in built and machine.has(name)]
     return max(cuda, key=lambda name: int(name[2:]), default=others[0] if others else "cpu")
 
@@ -126,14 +130,16 @@ def best_python(machine: Machine, built: Sequence[str]) -> str:
     return next((python for python in reversed(built) if python in machine.pythons), "3.12")
 
 
-def why_cuda_cannot_run(machine: Machine, accelerator: str, stack: Mapping[str, Any]) -> str | None:
-    """Why the builds of a CUDA `accelerator` would not run here; None when they do."""
+def why_cuda_cannot_run(
+    machine: Machine, accelerator: str, stack: Mapping[str, Any], build: Mapping[str, Any] | None = None
+) -> str | None:
+    """Why the builds of a CUDA `accelerator`, or one of them, would not run here; None when they do."""
     if machine.nvidia_driver is None or not machine.gpus:
         return "no NVIDIA GPU was found"
     floor = str(stack["drivers"][accelerator])
     if version(machine.nvidia_driver) < version(floor):
         return f"the driver is {machine.nvidia_driver}, and {accelerator} needs {floor} or newer"
-    oldest = str(stack["compute_capabilities"][accelerator])
+    oldest = str((build or {}).get("compute_capability", stack["compute_capabilities"][accelerator]))
     for gpu in machine.gpus:
         if gpu.compute_capability and version(gpu.compute_capability) < version(oldest):
             return f"{gpu.name} has compute capability {gpu.compute_capability}, and {accelerator} needs {oldest}"

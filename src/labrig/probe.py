@@ -1,7 +1,7 @@
 """Run by the Python of a repository's environment, which need not have labrig: prints what is installed, as JSON.
 
 python probe.py              the versions of Python and of every package, and what PyTorch was built for
-python probe.py torch|jax    the devices that the framework really finds: imports it, which takes seconds
+python probe.py FRAMEWORK    the devices that the framework really finds: imports it, which takes seconds
 """
 
 import json
@@ -33,6 +33,9 @@ def devices(framework: str) -> list[str]:
     module = import_module(framework)
     if framework == "torch":
         return [module.cuda.get_device_name(index) for index in range(module.cuda.device_count())]
+    if framework == "tensorflow":
+        details = map(module.config.experimental.get_device_details, module.config.list_physical_devices("GPU"))
+        return [str(one.get("device_name", "a GPU")) for one in details]
     return [device.device_kind for device in module.devices() if device.platform != "cpu"]
 
 

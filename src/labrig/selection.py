@@ -60,8 +60,9 @@ OTHER_SETTINGS = {
     "tool.mypy": r"\.?mypy\.ini",
     "tool.pyright": r"pyrightconfig\.json",
     "tool.ruff": r"\.?ruff\.toml",
+    "tool.ty": r"ty\.toml",
 }
-CODE_FOLDERS = ("tool.ruff.src", "tool.pyright.include", "tool.mypy.files")
+CODE_FOLDERS = ("tool.ruff.src", "tool.pyright.include", "tool.mypy.files", "tool.ty.src")
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Builds a small conda-forge out of PyPI's packages and this machine's Python, with the real channel's structure.
 
-The structure decides which build a solver takes: the builds of pytorch and jaxlib for the CPU and for each CUDA,
-`__cuda`, cuda-version and the metapackages. Packages hold real code for the Python that runs the tests, so environments
-can be created and used; for the other Pythons, and for CUDA, they are empty and serve solving only.
+The structure decides which build a solver takes: the builds of pytorch, jaxlib and tensorflow for the CPU and for each
+CUDA, `__cuda`, cuda-version and the metapackages. Packages hold real code for the Python that runs the tests, so
+environments can be created and used; for the other Pythons, and for CUDA, they are empty and serve solving only.
 """
 
 import asyncio
@@ -39,10 +39,13 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 TIME_MS = 1_760_000_000_000
 PLACEHOLDER = "/placeholder" + "_" * 80  # the installer writes the environment's path over it
 
-# The newest jaxlib and pytorch of conda-forge, and the CUDA versions they are built for. A CUDA build has a number 200
-# above its CPU build's, so a solver that sees `__cuda` prefers it. (The variants for MKL, 100 higher, are left out.)
+# The newest jaxlib, pytorch and tensorflow of conda-forge, and the CUDA versions they are built for. A CUDA build has
+# a number 200 above its CPU build's, so a solver that sees `__cuda` prefers it. (The variants for MKL, 100 higher, are
+# left out.)
 JAXLIB, JAXLIB_CUDA = "0.9.2", ("12.9",)
 PYTORCH, PYTORCH_CUDA = "2.13.0", ("12.9", "13.0")
+# TensorFlow is there for these Pythons only, and here without its code, which is several times that of all else.
+TENSORFLOW, TENSORFLOW_CUDA, TENSORFLOW_PYTHONS = "2.19.1", ("12.8",), ("3.11", "3.12")
 CUDA_VERSIONS = ("12.6", "12.8", "12.9", "13.0", "13.1", "13.2")
 
 # Names on conda-forge, where they are not PyPI's in canonical form.
@@ -134,7 +137,17 @@ def write(root: Path, torch: Sequence[Path]) -> None:
         work = Path(folder)
         packages = [*python_packages(work / "python"), *cuda_version_packages()]
         packages += pytorch_packages(install(work / "torch", torch, "--no-deps"))
-        packages += pypi_packages(install(work / "pypi", pypi_requirements()))
+        packages += framework(
+            "tensorflow",
+            TENSORFLOW,
+            cuda_versions=TENSORFLOW_CUDA,
+            depends=["keras", "numpy"],
+            installed=[],
+            pythons=TENSORFLOW_PYTHONS,
+        )
+        without_torch = work / "overrides.txt"  # what needs it takes the package pytorch above
+        without_torch.write_text("torch ; python_version < '3'\n")
+        packages += pypi_packages(install(work / "pypi", pypi_requirements(), "--overrides", str(without_torch)))
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             list(threads.map(lambda package: package.write(channel), packages))
     asyncio.run(index_fs(channel))
@@ -242,10 +255,11 @@ def framework(
     installed: Sequence[Distribution],
     flavour: str = "",
     constrains: Mapping[str, Sequence[str]] | None = None,
+    pythons: Sequence[str] = PYTHONS,
 ) -> Iterator[Package]:
     """The builds of a framework for each Python: for the CPU, and for each CUDA with what binds it to a driver."""
     limits = constrains or {"cpu": [], "cuda": []}
-    for python in PYTHONS:
+    for python in pythons:
         site = f"lib/python{python}/site-packages"
         content = merged(files(one, site) for one in installed) if python == PYTHON else {}
         needs = [python_pin(python), *depends]
@@ -296,7 +310,7 @@ def requested_extras(installed: Sequence[Distribution]) -> dict[str, set[str]]:
         for requirement in asking:
             extras.setdefault(canonicalize_name(requirement.name), set()).update(requirement.extras)
         active = [one for distribution in installed for one in active_requirements(distribution, extras)]
-        asking = [one for one in active if not one.extras <= extras[canonicalize_name(one.name)]]
+        asking = [one for one in active if not one.extras <= extras.get(canonicalize_name(one.name), set())]
     return extras
 
 

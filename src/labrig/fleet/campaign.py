@@ -82,6 +82,9 @@ class Runner:
             if self.rollout.failed_only and action.state in RETRIED:
                 action.state, action.reason = "planned", "tried again"
                 self.ledger.keep(self.campaign.id, action)
+        for action in actions:  # without a token nothing is begun
+            if action.member.host and action.state in {*OPEN, "requested"}:
+                self.host(action.member)
         room = self.rollout.most_open or len(actions)
         if self.rollout.most_open:
             room -= sum(self._is_open(action) for action in actions if action.state == "requested")
@@ -94,8 +97,8 @@ class Runner:
                     return self._end("running", f"{self.rollout.most_open} requests are open, and no more are wanted")
                 self._advance(action, make)
                 room -= action.state == "requested"
-            if reason := self._wait_for_results(inside, ring):
-                return self._end("halted" if reason.startswith("ring") else "running", reason)
+            if stopped := self._wait_for_results(inside, ring):
+                return self._end(*stopped)
         outside = sum(action.ring == len(self.campaign.rings) for action in actions)
         if outside:
             return self._end("running", f"{outside} repositories are in no ring yet: --rings ...,100%")
@@ -184,8 +187,8 @@ class Runner:
 
     # Rings
 
-    def _wait_for_results(self, actions: Sequence[Action], ring: int) -> str:
-        """Why the next ring has to wait, or must not come; "" when it may."""
+    def _wait_for_results(self, actions: Sequence[Action], ring: int) -> tuple[str, str] | None:
+        """The state and the reason when the next ring has to wait, or must not come; None when it may."""
         until = time.monotonic() + self.rollout.wait_seconds
         while True:
             for action in actions:
@@ -194,16 +197,17 @@ class Runner:
             failed = [action.name for action in actions if action.result == "failed"]
             if len(failed) > self.rollout.most_failures:
                 shown = ", ".join(failed[:5]) + (", ..." if len(failed) > 5 else "")
-                return f"ring {ring + 1}: CI fails, and did not before, in {shown}"
+                return "halted", f"ring {ring + 1}: CI fails, and did not before, in {shown}"
             broken = [action.name for action in actions if action.state == "failed"]
             if len(broken) > self.rollout.most_failures:
                 shown = ", ".join(broken[:5]) + (", ..." if len(broken) > 5 else "")
-                return f"ring {ring + 1}: {len(broken)} of {len(actions)} repositories could not be updated: {shown}"
+                many = f"{len(broken)} of {len(actions)}"
+                return "halted", f"ring {ring + 1}: {many} repositories could not be updated: {shown}"
             running = [action.name for action in actions if action.result == "running"]
             if not running:
-                return ""
+                return None
             if time.monotonic() >= until:
-                return f"CI of ring {ring + 1} is still running in {len(running)} repositories"
+                return "running", f"CI of ring {ring + 1} is still running in {len(running)} repositories"
             time.sleep(min(30.0, max(1.0, until - time.monotonic())))
 
     def _read_result(self, action: Action) -> None:

@@ -46,6 +46,8 @@ ADDRESS_OF_REPOSITORY = re.compile(r"(?:\w+://)?(?:[^@/]*@)?(?P<host>[\w-]+(?:\.
 HOLDER = re.compile(r"^(Copyright (?:\([cC]\) |© )?(?:[\d, -]+ )?)(.+)$", re.MULTILINE)
 ACCOUNT = re.compile(r"_(ENTITY|USERNAME|TRACKING_URI|SPACE_ID)$")
 """Environment variables that say as whom a service is used."""
+LOCAL = re.compile(r"^(file|sqlite):|//(localhost|127\.)")
+"""A service that is everybody's own."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,7 @@ def this_machine() -> Iterator[Name]:
         if host.casefold() not in NOBODY:
             yield Name(host, "the name of this machine")
     for variable, value in os.environ.items():
-        if value and ACCOUNT.search(variable):
+        if value and ACCOUNT.search(variable) and not LOCAL.search(value):
             yield Name(value, variable)
 
 

@@ -1,17 +1,16 @@
-"""Train: one loop, the same for one process and, under torchrun, for many."""
+"""Train: one loop, the same for one process and for many."""
 
 import math
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn, optim
-from torch.nn.parallel import DistributedDataParallel
+import keras
+import tensorflow as tf
 
 from . import checkpoint, parallel
 from .config import Config, OptimConfig
 from .data import Split
 from .evaluate import evaluate
-from .model import loss_of, make_model
+from .model import Transformer, loss_of, make_model
 from .run import Run, due
 from .throughput import Throughput
 from .tracing import Trace
@@ -24,38 +23,30 @@ def train(config: Config, root: Path) -> dict[str, float] | None:
     Raises FloatingPointError when the loss or its gradient is no longer finite, RunError if the run cannot go on.
     """
     devices = parallel.start(config.device)
-    devices.check_batch(config)
+    devices.check(config)
     train_split = Split.load(config.data, "train", config.seed)
     test_split = Split.load(config.data, "test", config.seed)
     run = Run(config, root, is_main=devices.is_main)
 
-    model = make_model(config).to(devices.device)
-    if config.shard:
-        devices.shard(model)
+    model = make_model(config)
     optimizer = make_optimizer(model, config.optim)
     start = saved = checkpoint.restore(run.checkpoints, model, optimizer)
-    if config.compile:
-        model.compile()
-    part = config.data.batch_size // config.optim.accumulation_steps
-    example = train_split.batch(1, part, shard=devices.rank, shards=devices.world)
-    replica = model if config.shard else devices.replicate(model, example)
     run.begin(start, hardware=devices.hardware, data=train_split.origin)
     metrics = evaluate(model, test_split, devices)
     if start == 0:
         run.log(0, **metrics)
     lowest = run.lowest("test_loss")
 
-    recent: list[tuple[Tensor, Tensor]] = []
+    recent: list[tuple[tf.Tensor, tf.Tensor]] = []
     stop = False
     trace = Trace(run.path / "trace") if config.profile and devices.is_main else None
     throughput = Throughput(config, devices.hardware, devices.count)
     throughput.start(start)
     for step in range(start + 1, config.optim.steps + 1):
-        # For dropout and the like: drawn from (seed, step, rank), as the data is, it needs no place in a checkpoint.
-        devices.seed((config.seed << 32) + step * devices.world + devices.rank)
         batch = train_split.batch(step, config.data.batch_size, shard=devices.rank, shards=devices.world)
         lr = learning_rate(step, config.optim)
-        recent.append(train_step(replica, optimizer, *devices.put(batch), lr=lr, config=config.optim))
+        parts = devices.put(batch, config.optim.accumulation_steps)
+        recent.append(train_step(model, optimizer, *parts, tf.constant(lr)))
         if trace:
             trace.step()
         run.progress(step, config.optim.steps)
@@ -87,41 +78,54 @@ def train(config: Config, root: Path) -> dict[str, float] | None:
     if trace:
         trace.end()
     run.end(None if stop else metrics)
-    del replica  # it holds the process group, whose threads it could wait for without end if it were the last to
     parallel.stop()
     return None if stop else metrics
 
 
+@tf.function
 def train_step(
-    model: nn.Module, optimizer: optim.Optimizer, inputs: Tensor, labels: Tensor, *, lr: float, config: OptimConfig
-) -> tuple[Tensor, Tensor]:
-    """One update in place. Returns the loss before it and the norm of the gradient before clipping."""
-    parts = config.accumulation_steps
-    losses: list[Tensor] = []
-    optimizer.zero_grad()
-    for part, (x, y) in enumerate(zip(inputs.chunk(parts), labels.chunk(parts), strict=True), start=1):
-        if isinstance(model, DistributedDataParallel):
-            model.require_backward_grad_sync = part == parts  # once for the whole batch
-        loss = loss_of(model(x, last=y.shape[1]), y) / parts
-        loss.backward()
-        losses.append(loss.detach())
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    grad_norm = parallel.whole(nn.utils.clip_grad_norm_(weights, config.grad_clip or math.inf))
-    for group in optimizer.param_groups:
-        group["lr"] = lr
-    optimizer.step()
-    return torch.stack(losses).sum(), grad_norm
+    model: Transformer,
+    optimizer: keras.optimizers.Optimizer,
+    inputs_ABT: tf.Tensor,
+    labels_ABS: tf.Tensor,
+    lr: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """One update in place. Returns the loss before it and the norm of the gradient before clipping.
+
+    A is the number of parts of the batch, which are computed one after the other.
+    """
+    weights = [weight.value for weight in model.trainable_variables]
+
+    def add_part(sums: list[tf.Tensor], part: tuple[tf.Tensor, tf.Tensor]) -> list[tf.Tensor]:
+        inputs_BT, labels_BS = part
+        with tf.GradientTape() as tape:
+            loss = loss_of(model(inputs_BT, last=labels_BS.shape[1]), labels_BS)
+        # An embedding's gradient comes as the rows that were looked up.
+        grads = map(tf.convert_to_tensor, tape.gradient(loss, weights))
+        return [total + value for total, value in zip(sums, [loss, *grads], strict=True)]
+
+    zeros = [tf.zeros(()), *map(tf.zeros_like, weights)]
+    sums = tf.foldl(add_part, (inputs_ABT, labels_ABS), zeros)
+    loss, *grads = parallel.mean([total / inputs_ABT.shape[0] for total in sums])
+    optimizer.learning_rate = lr
+    optimizer.apply(grads, model.trainable_variables)
+    return loss, tf.linalg.global_norm(grads)
 
 
-def make_optimizer(model: nn.Module, config: OptimConfig) -> optim.Optimizer:
+def make_optimizer(model: Transformer, config: OptimConfig) -> keras.optimizers.Optimizer:
     """AdamW that decays the matrices only: a gain or a bias has no scale to keep small."""
-    matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
-    vectors = [parameter for parameter in model.parameters() if parameter.ndim < 2]
-    groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    return optim.AdamW(groups, lr=config.lr, betas=(0.9, config.beta2), fused=True)
+    optimizer = keras.optimizers.AdamW(
+        config.lr,
+        weight_decay=config.weight_decay,
+        beta_2=config.beta2,
+        epsilon=1e-8,
+        global_clipnorm=config.grad_clip or None,
+        name="adamw",
+    )
+    vectors = [weight for weight in model.trainable_variables if len(weight.shape) < 2]
+    optimizer.exclude_from_weight_decay(var_list=vectors)
+    optimizer.build(model.trainable_variables)
+    return optimizer
 
 
 def learning_rate(step: int, config: OptimConfig) -> float:
@@ -142,6 +146,6 @@ def last_finite(recent: list[tuple[float, float]], step: int, saved: int) -> tup
             raise FloatingPointError(
                 f"loss is {loss} and its gradient has norm {grad_norm} at step {at}, "
                 f"{f'and the last good checkpoint is of step {saved}' if saved else 'before the first checkpoint'}; "
-                "lower optim.lr or raise optim.warmup_steps, under another name"
+                "lower optim.lr or raise optim.warmup_steps, under another --name"
             )
     return recent[-1]
