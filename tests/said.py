@@ -96,10 +96,18 @@ class Said:
     def folders(self) -> dict[str, list[Condition]]:
         """When a path is there: a file, or a folder with a file in it."""
         found: dict[str, list[Condition]] = defaultdict(list)
-        for path, owners in self.files.items():
-            parts = path.split("/")
-            for end in range(1, len(parts) + 1):
-                found["/".join(parts[:end])] += [when for _, when in owners]
+        for file in self.proof.factors.files:
+            every = [*file.paths()]
+            below: dict[str, list[str]] = defaultdict(list)
+            for path in every:
+                parts = path.split("/")
+                for end in range(1, len(parts) + 1):
+                    below["/".join(parts[:end])].append(path)
+            for place, paths in below.items():
+                if len(paths) == len(every):  # wherever the file is, it is in this folder
+                    found[place].append(Condition.of_path(file))
+                else:
+                    found[place] += [Condition.of_path(file, path) for path in paths]
         return found
 
     def without(self, needed: Iterable[tuple[Saying, Sequence[Condition]]], what: str) -> list[str]:

@@ -94,7 +94,7 @@ def start(wanted: Literal["auto", "cpu", "gpu"] = "auto") -> Devices:
         )
     gpus = tf.config.list_physical_devices("GPU")
     if wanted == "gpu" and not gpus:
-        raise RunError("device is gpu, and TensorFlow finds none; look for it with nvidia-smi, or choose --device auto")
+        raise RunError("device is gpu, and TensorFlow finds none; look for it with nvidia-smi, or set device to auto")
     mine = [] if wanted == "cpu" or not gpus else [gpus[int(os.environ.get("LOCAL_RANK", "0"))]]
     tf.config.set_visible_devices(mine, "GPU")
     for gpu in mine:

@@ -146,6 +146,6 @@ def last_finite(recent: list[tuple[float, float]], step: int, saved: int) -> tup
             raise FloatingPointError(
                 f"loss is {loss} and its gradient has norm {grad_norm} at step {at}, "
                 f"{f'and the last good checkpoint is of step {saved}' if saved else 'before the first checkpoint'}; "
-                "lower optim.lr or raise optim.warmup_steps, under another --name"
+                "lower optim.lr or raise optim.warmup_steps, under another name"
             )
     return recent[-1]
