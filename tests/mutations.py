@@ -354,8 +354,8 @@ TOOLS = [
     Mutant(
         "a pattern for Docker that comes too early",
         (
-            Edit("template/{{ docker }}/.dockerignore.jinja", "!src\n*\n", "*\n"),
-            Edit("template/{{ docker }}/.dockerignore.jinja", "", "{% endif %}\n!src\n"),
+            Edit("template/{{ docker }}/.dockerignore.jinja", "no secrets.\n", "no secrets.\n*\n"),
+            Edit("template/{{ docker }}/.dockerignore.jinja", "*\n"),
         ),
         "dockerignore",
         r"src does not get through",

@@ -96,10 +96,18 @@ class Said:
     def folders(self) -> dict[str, list[Condition]]:
         """When a path is there: a file, or a folder with a file in it."""
         found: dict[str, list[Condition]] = defaultdict(list)
-        for path, owners in self.files.items():
-            parts = path.split("/")
-            for end in range(1, len(parts) + 1):
-                found["/".join(parts[:end])] += [when for _, when in owners]
+        for file in self.proof.factors.files:
+            every = [*file.paths()]
+            below: dict[str, list[str]] = defaultdict(list)
+            for path in every:
+                parts = path.split("/")
+                for end in range(1, len(parts) + 1):
+                    below["/".join(parts[:end])].append(path)
+            for place, paths in below.items():
+                if len(paths) == len(every):  # wherever the file is, it is in this folder
+                    found[place].append(Condition.of_path(file))
+                else:
+                    found[place] += [Condition.of_path(file, path) for path in paths]
         return found
 
     def without(self, needed: Iterable[tuple[Saying, Sequence[Condition]]], what: str) -> list[str]:
@@ -140,6 +148,9 @@ def meeting(proof: Proof, all_of: Sequence[Condition], none_of: Iterable[Conditi
     if proof.space.size(axes) > MOST_COMBINATIONS and len(alike) > 1:  # some of the others may be so in all of these
         fewest = sorted(alike.values(), key=lambda some: proof.space.size(some[0].axes))
         if any(meeting(proof, all_of, some) is None for some in fewest[:MOST_ALONE]):
+            return None
+        alike = [other for other in fewest if other.axes == fewest[0].axes]  # or those of one question together
+        if 1 < len(alike) < len(without) and meeting(proof, all_of, alike) is None:
             return None
     if proof.space.size(axes) > MOST_COMBINATIONS:
         raise TemplateError(

@@ -61,14 +61,14 @@ class Organization:
         git(self.folder, "commit", "--quiet", "--message", "State")
         return git(self.folder, "rev-parse", "HEAD")
 
-    def new(self, *words: str, name: str = "demo", check: bool = True) -> str:
+    def new(self, *words: str, name: str = "demo", preset: str = "", check: bool = True) -> str:
         """Create the repository under the policy, and commit it; returns what stands on stderr."""
         self.workshop.root = self.workshop.folder / name
         self.workshop.root.parent.mkdir(exist_ok=True)
         here = Workshop(self.workshop.folder, self.workshop._capture)
         here.root = self.workshop.folder
         template = str(self.workshop.template)
-        done = here.labrig("new", name, "--yes", "--template", template, "--preset", str(self.folder), *words)
+        done = here.labrig("new", name, "--yes", "--template", template, "--preset", f"{self.folder}{preset}", *words)
         if check:
             assert done.code == 0, done.err
             self.workshop.commit()
@@ -144,6 +144,8 @@ def test_why_names_the_level_that_decided(organization: Organization) -> None:
     assert "ci=gitlab (organization)" in workshop.labrig("why", "tools.toml:3").out
     assert "tools=none (default)" in workshop.labrig("why", "tools.toml:2").out
     assert "from the policy" in workshop.labrig("why", "OWNERS.txt").out
+    organization.new(name="clustered", preset="#cluster")
+    assert "tools=black (preset cluster)" in workshop.labrig("why", "tools.toml:2").out
     workshop.labrig("set", "tools=mlflow", "ci=github")
     workshop.commit()
     assert "tools=mlflow (repository)" in workshop.labrig("why", "tools.toml:2").out

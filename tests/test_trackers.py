@@ -17,7 +17,7 @@ import pytest
 from cases import Case
 from environments import newest, why_not_run
 from hosts.tools import Tools
-from repositories import TEMPLATE, choices, resolve, write
+from repositories import STACK, TEMPLATE, choices, resolve, write
 
 TRACKERS = [name for name, *others in choices("trackers")[1:] if not others]
 MEASURED = {"seconds", "steps_per_second", "tokens_per_second", "memory_peak_gib"}
@@ -53,9 +53,17 @@ def test_a_tracker_that_was_not_chosen_is_not_spoken_of(framework: str) -> None:
             assert set(spoken_of) <= (set() if name in TRACKERS else {".copier-answers.yml"}), name
 
 
-@pytest.mark.complete
-@pytest.mark.parametrize("python", choices("python"))
 @pytest.mark.parametrize("framework", choices("framework"))
+def test_the_tests_of_a_repository_tell_no_tracker_of_their_runs(framework: str) -> None:
+    conftest = TEMPLATE.render(resolve({"framework": framework, "trackers": TRACKERS}))["tests/conftest.py"]
+    assert 'os.environ["TRACKERS"] = ""' in conftest.content.decode()
+
+
+@pytest.mark.complete
+@pytest.mark.parametrize(
+    ("framework", "python"),
+    [(name, python) for name in choices("framework") for python in STACK["builds"][name]["pypi"]["python"]],
+)
 def test_all_trackers_together_go_with_a_framework(framework: str, python: str, tools: Tools, tmp_path: Path) -> None:
     """What is required of all can be met, so what is required of some can, too. Only wheels count."""
     answers = resolve({"framework": framework, "python": python, "trackers": TRACKERS})

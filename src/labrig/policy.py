@@ -89,6 +89,15 @@ class Policy:
     forbidden: Mapping[str, tuple[object, ...]]
     rules: tuple[str, ...]
     waivers: tuple[Waiver, ...]
+    _layers: dict[Path, Layer] = field(default_factory=dict, compare=False)
+
+    def layers(self, template: Template) -> Layer | None:
+        """Its own files, read once for each version of the template; None where it has none."""
+        if not (self.source.root / LAYERS).is_dir():
+            return None
+        if template.root not in self._layers:
+            self._layers[template.root] = Layer(template, self.source.root, LAYERS)
+        return self._layers[template.root]
 
     def standard(self, names: Sequence[str], preset: str = "", url: str = "") -> Standard:
         """What holds for one repository. names: how it may be called, such as `acme/vision-a` and `vision-a`."""
@@ -249,26 +258,19 @@ class Standard:
         for level in reversed(self.levels):
             if name in level.answers and question.parse(level.answers[name]) == value:
                 return level.name
-        if (
-            self.preset
-            and (preset := self._preset_answers())
-            and name in preset
-            and question.parse(preset[name]) == value
-        ):
+        preset = load(f"{self.policy.source.root}#{self.preset}").answers if self.preset else {}
+        if name in preset and question.parse(preset[name]) == value:
             return f"preset {self.preset}"
         others = {other: answer for other, answer in answers.recorded.items() if other != name}
         offer = template.offer(name, others, folder_name=answers.folder_name)
         return "default" if offer.default == value else "repository"
 
-    def _preset_answers(self) -> Mapping[str, object]:
-        return load(f"{self.policy.source.root}#{self.preset}").answers
-
     def render(self, template: Template, answers: Answers, **metadata: str | None) -> dict[str, RenderedFile]:
         """The organization's own files, and the one that says which policy the repository follows."""
         source = self.policy.source
         files: dict[str, RenderedFile] = {}
-        if (source.root / LAYERS).is_dir():
-            files = Layer(template, source.root, LAYERS).render(answers, **metadata)
+        if layers := self.policy.layers(template):
+            files = layers.render(answers, **metadata)
             self.files.update(files)
         lines = ["# Written by labrig: the policy that this repository follows. `labrig update` keeps it up to date."]
         record = {"commit": source.commit_hash, "preset": self.preset or None, "url": self.url}

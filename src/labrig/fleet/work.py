@@ -13,7 +13,8 @@ from ..errors import UsageError
 
 Batch = Callable[..., list[Any]]  # takes some members and the same arguments each time; gives one result for each
 
-LARGEST_BATCH = 50  # repositories that are handed to a worker at once: what they share is opened once for all
+LARGEST_BATCH = 250  # repositories that are handed to a worker at once: what they share is opened once for all
+WORKERS = 16  # of an executor that does not say how many it has
 
 
 @contextmanager
@@ -46,7 +47,8 @@ def spread(batch: Batch, members: Sequence[Any], *arguments: Any, executor: Exec
     if executor is None:
         yield from batch(members, *arguments)
         return
-    size = max(1, min(LARGEST_BATCH, len(members) // (4 * (os.cpu_count() or 1))))
+    workers = getattr(executor, "_max_workers", WORKERS)
+    size = min(LARGEST_BATCH, -(-len(members) // workers))
     parts = [members[start : start + size] for start in range(0, len(members), size)]
     waiting: list[Future[list[Any]]] = [executor.submit(batch, part, *arguments) for part in parts]
     for future in as_completed(waiting):

@@ -109,9 +109,12 @@ def linear(inputs: int, outputs: int, *, use_bias: bool = True, key: Array) -> L
 
 
 def apply(layer: Linear, x_TD: Array) -> Array:
-    """The layer at each token, computed in the precision of `x_TD`; its weights are kept in float32."""
-    layer = jax.tree.map(lambda weights: weights.astype(x_TD.dtype), layer)
-    return jax.vmap(layer)(x_TD)
+    """The layer at all tokens, computed in the precision of `x_TD`; its weights are kept in float32.
+
+    (One product of two matrices: the layer mapped over the tokens would take a fifth longer for a small step.)
+    """
+    y_TD = x_TD @ layer.weight.astype(x_TD.dtype).T
+    return y_TD if layer.bias is None else y_TD + layer.bias.astype(x_TD.dtype)
 
 
 def make_model(config: Config) -> Transformer:
