@@ -142,12 +142,9 @@ def meeting(proof: Proof, all_of: Sequence[Condition], none_of: Iterable[Conditi
     if near and near != without and meeting(proof, all_of, near) is None:
         return None  # a file that is always there, for example: the others do not matter
     axes = asked.union(*(condition.axes for condition in without))
-    alike: dict[frozenset[str], list[Condition]] = defaultdict(list)
-    for other in without:
-        alike[other.axes].append(other)
-    if proof.space.size(axes) > MOST_COMBINATIONS and len(alike) > 1:  # some of the others may be so in all of these
-        fewest = sorted(alike.values(), key=lambda some: proof.space.size(some[0].axes))
-        if any(meeting(proof, all_of, some) is None for some in fewest[:MOST_ALONE]):
+    if proof.space.size(axes) > MOST_COMBINATIONS and len(without) > 1:  # one of the others may be so in all of these
+        fewest = sorted(without, key=lambda other: proof.space.size(other.axes))
+        if any(meeting(proof, all_of, [other]) is None for other in fewest[:MOST_ALONE]):
             return None
         alike = [other for other in fewest if other.axes == fewest[0].axes]  # or those of one question together
         if 1 < len(alike) < len(without) and meeting(proof, all_of, alike) is None:
