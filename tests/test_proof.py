@@ -55,22 +55,24 @@ def test_the_parts_of_every_file_put_together_are_what_the_template_renders(proo
         assert differences(proof.factors.render(point), proof.template.render(answers)) == [], proof.space.given(point)
 
 
-def free_threaded(framework: str) -> list[str]:
+def free_threaded(each: dict[str, str]) -> list[str]:
     """The Pythons that run the framework without the global lock."""
-    found: list[str] = STACK["builds"][framework]["pypi"].get("free_threaded", [])
+    found: list[str] = STACK["builds"][each["framework"]]["pypi"].get("free_threaded", [])
     return found
 
 
 def test_the_combinations_are_those_that_the_questions_allow(space: Space) -> None:
     without_modal = [some for some in choices("launchers") if "modal" not in some]
+    beside = [{*some, notebooks} for some in choices("trackers") for notebooks in choices("notebooks")]
+    unlocked = [layers for layers in beside if not layers & STACK["global_lock"].keys()]
     linked = sum(  # of framework, package manager, accelerator, python, checker, CI, launchers, libraries, containers
         len(without_modal if each["accelerator"] in {"rocm", "tpu"} else choices("launchers"))
         * len(STACK["libraries"][each["framework"]])
         * (1 if (each["framework"], each["accelerator"]) == ("jax", "rocm") else len(choices("containers")))
-        * (2 if each["package_manager"] == "uv" and each["python"] in free_threaded(each["framework"]) else 1)
+        * (len(beside) + len(unlocked) * (each["package_manager"] == "uv" and each["python"] in free_threaded(each)))
         for each in legal_combinations()
     )
-    free = math.prod(len(choices(name)) for name in ("example", "config", "trackers", "license", "editor", "notebooks"))
+    free = math.prod(len(choices(name)) for name in ("example", "config", "license", "editor"))
     yes_or_no = sum(question.type == "bool" for question in space.template.questions.values()) - 1
     assert space.total == linked * free * 2**yes_or_no
 
