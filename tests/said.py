@@ -146,6 +146,9 @@ def meeting(proof: Proof, all_of: Sequence[Condition], none_of: Iterable[Conditi
         fewest = sorted(without, key=lambda other: proof.space.size(other.axes))
         if any(meeting(proof, all_of, [other]) is None for other in fewest[:MOST_ALONE]):
             return None
+        alike = [other for other in fewest if other.axes == fewest[0].axes]  # or those of one question together
+        if 1 < len(alike) < len(without) and meeting(proof, all_of, alike) is None:
+            return None
     if proof.space.size(axes) > MOST_COMBINATIONS:
         raise TemplateError(
             f"a fact depends on too many answers at once: {', '.join(proof.space.ordered(axes))}",
