@@ -429,8 +429,9 @@ def _dockerfile(_: str, text: str) -> Iterator[Fact]:
     steps = instructions(text)
     yield from (("pins", step.value.partition(" AS ")[0]) for step in steps if step.name == "FROM")
     for path in copied(steps):
-        yield "path", path
         yield "copies", path
+        if path != OWN.removesuffix("/"):  # which every repository has
+            yield "path", path
     started = [word for name in ("ENTRYPOINT", "CMD") for step in steps if step.name == name for word in step.words]
     if started:
         yield "runs", started[started.index("-m") + 1]
