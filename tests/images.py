@@ -84,7 +84,7 @@ def definition(text: str) -> Definition:
     """The parts of a definition file. Raises ValueError where it is none."""
     head, *sections = re.split(r"^%", text, flags=re.MULTILINE)
     lines = [line for line in head.splitlines() if line and not line.startswith("#")]
-    header = dict(re.fullmatch(r"(\w+): (\S+)", line).groups() if ": " in line else (line, "") for line in lines)  # type: ignore[union-attr]
+    header = {key: value.strip() for key, _, value in (line.partition(": ") for line in lines)}
     if [*header] != ["Bootstrap", "From"]:
         raise ValueError(f"its header has {', '.join(header)} instead of Bootstrap and From")
     if re.search(r":[^/@]+@", header["From"]):

@@ -68,7 +68,9 @@ def test_all_trackers_together_go_with_a_framework(framework: str, python: str, 
     """What is required of all can be met, so what is required of some can, too. Only wheels count."""
     answers = resolve({"framework": framework, "python": python, "trackers": TRACKERS})
     write(answers, tmp_path)
-    (tmp_path / "more.txt").write_text("\n".join(answers["requires_on_cpu"]), encoding="utf-8")
+    requires = answers["requires_on_cpu"]
+    assert isinstance(requires, list)
+    (tmp_path / "more.txt").write_text("\n".join(requires), encoding="utf-8")
     tools.run(
         f"uv pip compile --quiet --python-version {python} --only-binary :all: --output-file lock.txt "
         "--python-platform x86_64-manylinux_2_28 pyproject.toml more.txt",
@@ -135,7 +137,7 @@ def runs(environment_of: Callable[[Case, str], Path], tmp_path: Path) -> Runs:
     answers = resolve({"framework": "pytorch", "trackers": TRACKERS, "python": python})
     write(answers, tmp_path / "demo")
     case = Case("test", {name: answers[name] for name in TEMPLATE.questions}, {}, 0)
-    return Runs(tmp_path / "demo", environment_of(case, python) / "bin" / "python", answers["package"])
+    return Runs(tmp_path / "demo", environment_of(case, python) / "bin" / "python", str(answers["package"]))
 
 
 @pytest.fixture
