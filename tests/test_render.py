@@ -92,12 +92,11 @@ def _random_answers(template: Template, generator: random.Random, folder: str) -
             possible = [value for _, value, reason in offer.choices if not reason]
             many = [value for value in possible if generator.random() < 0.5] if question.many else []
             given[name] = many if question.many else generator.choice(possible)
-        elif question.type == "bool":
-            given[name] = generator.random() < 0.5
         else:
-            text = generator.choice([*TEXTS, *NAMES, *PATHS, "ada@example.org", "https://github.com/ada/demo"])
+            texts = [*TEXTS, *NAMES, *PATHS, "ada@example.org", "https://github.com/ada/demo"]
+            answer = generator.choice([False, True] if question.type == "bool" else texts)
             try:
-                given[name] = template.accept(name, text, given, folder_name=folder)
+                given[name] = template.accept(name, answer, given, folder_name=folder)
             except AnswerError:
                 continue
     return given
@@ -280,12 +279,23 @@ def _changes_a_file(
 ) -> bool:
     """Whether some legal answers exist after which `value` gives other files than others, or is the only one left."""
     alone = False
-    for framework, manager in itertools.product(STACK["builds"], ("uv", "conda")):
-        base: dict[str, object] = {"framework": framework, "package_manager": manager}
+    bases: list[dict[str, object]] = [
+        {"framework": framework, "package_manager": manager, **more}
+        for framework, manager in itertools.product(STACK["builds"], ("uv", "conda"))
+        for more in (
+            {},
+            {"python": STACK["builds"][framework]["conda" if manager == "conda" else "pypi"]["python"][-1]},
+        )
+    ]
+    for base in bases:
         offer = template.offer(name, base, folder_name="demo")
         if any(choice == value and reason for _, choice, reason in offer.choices):
             continue
         others = [other for other in [offer.default, *_alternatives(template.questions[name])] if other != value]
+        try:
+            template.accept(name, value, base, folder_name="demo")
+        except AnswerError:
+            continue
         mine = _without_answers(template, {**base, name: value})
         for other in others:
             if template.why_not(name, other, base, folder_name="demo"):

@@ -317,8 +317,12 @@ def ruff(*arguments: str) -> list[str]:
 
 
 def python_roots(contents: Sequence[Content], folder: Path) -> dict[str, Content]:
-    """Parts of repositories with every Python file under every set of Ruff's settings; the content of each file."""
+    """Parts of repositories with every Python file under every set of Ruff's settings; the content of each file.
+
+    A module that fits into none of them as it is stands there empty: Ruff takes what is missing for another package's.
+    """
     found = {}
+    modules = {content.path.split("/", 2)[2] for content in contents if re.match(r"src/.*\.py$", content.path)}
     for number, settings in enumerate(ruff_settings(contents)):
         for root, files in enumerate(together([content for content in contents if content.suffix in PYTHON])):
             place = f"{number}-{root}"
@@ -327,6 +331,10 @@ def python_roots(contents: Sequence[Content], folder: Path) -> dict[str, Content
             for content in files:
                 write(folder / place / content.path, content.content)
                 found[f"{place}/{content.path}"] = content
+            for package in (folder / place / "src").glob("*"):
+                for module in modules:
+                    if not (package / module).exists():
+                        write(package / module, b"")
     return found
 
 

@@ -23,7 +23,12 @@ PREFIX = "model."
 class WholeFiles(TorchCheckpointIO):
     """How the Trainer writes and reads its checkpoints."""
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:  # noqa: ARG002
+    def save_checkpoint(
+        self,
+        checkpoint: dict[str, Any],
+        path: Any,
+        storage_options: Any = None,  # noqa: ARG002
+    ) -> None:
         """Raises RunError if it cannot be written; then the ones before are as they were."""
         with writing(Path(path)) as partial, partial.open("wb") as file:
             try:
@@ -33,7 +38,12 @@ class WholeFiles(TorchCheckpointIO):
                     raise error.__context__ from None
                 raise
 
-    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:  # noqa: ARG002
+    def load_checkpoint(
+        self,
+        path: Any,
+        map_location: Any = "cpu",
+        weights_only: bool | None = True,  # noqa: ARG002
+    ) -> dict[str, Any]:
         """Raises RunError if it is damaged."""
         if not _is_whole(path):
             raise RunError(
