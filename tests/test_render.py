@@ -291,19 +291,25 @@ def _changes_a_file(
         offer = template.offer(name, base, folder_name="demo")
         if any(choice == value and reason for _, choice, reason in offer.choices):
             continue
-        others = [other for other in [offer.default, *_alternatives(template.questions[name])] if other != value]
-        try:
-            template.accept(name, value, base, folder_name="demo")
-        except AnswerError:
+        if not _is_taken(template, name, value, base):
             continue
+        others = [other for other in [offer.default, *_alternatives(template.questions[name])] if other != value]
         mine = _without_answers(template, {**base, name: value})
         for other in others:
-            if template.why_not(name, other, base, folder_name="demo"):
+            if not _is_taken(template, name, other, base):
                 continue
             if _without_answers(template, {**base, name: other}) != mine:
                 return True
         alone |= [choice for _, choice, reason in offer.choices if not reason] == [value]
     return alone
+
+
+def _is_taken(template: Template, name: str, value: object, given: dict[str, object]) -> bool:
+    try:
+        template.accept(name, value, given, folder_name="demo")
+    except AnswerError:
+        return False
+    return True
 
 
 def _without_answers(template: Template, given: dict[str, object]) -> dict[str, RenderedFile]:

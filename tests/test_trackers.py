@@ -121,11 +121,29 @@ class Runs:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
-    def results(self, place: str) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
-        """What a run has computed."""
+    def results(self, place: str) -> tuple[list[dict[str, Any]], str]:
+        """What a run has computed: its rows, and every number of its checkpoints."""
         rows = [{name: row[name] for name in row.keys() - MEASURED} for row in self.rows(place)]
-        checkpoints = (self.folder / place / "runs/debug/checkpoints").iterdir()
-        return rows, {path.name: path.read_bytes() for path in checkpoints}
+        command = [str(self.python), "-c", NUMBERS, str(self.folder / place / "runs/debug/checkpoints")]
+        return rows, subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+NUMBERS = """
+import sys
+from pathlib import Path
+
+import torch
+
+def say(name, value):
+    if isinstance(value, (dict, list, tuple)):
+        for key, one in value.items() if isinstance(value, dict) else enumerate(value):
+            say(f"{name} {key}", one)
+    else:
+        print(name, value.numpy().tobytes().hex() if isinstance(value, torch.Tensor) else value)
+
+for path in sorted(Path(sys.argv[1]).iterdir()):
+    say(path.name, torch.load(path, weights_only=True))
+"""
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Runs held against each other by what their folders say: a table, and their curves."""
 
+from __future__ import annotations
+
 import datetime
 import difflib
 import json
@@ -134,7 +136,7 @@ def plot(runs: Sequence[Record], metrics: Sequence[str], path: Path) -> None:
         figure.savefig(partial, format=path.suffix[1:])
 
 
-def draw(runs: Sequence[Record], metrics: Sequence[str]) -> "Figure":
+def draw(runs: Sequence[Record], metrics: Sequence[str]) -> Figure:
     """Draw each metric over the steps, a curve for each run. Raises RunError if there is none."""
     if not metrics:
         raise RunError("there is nothing to draw: no run has logged a metric yet")

@@ -1,5 +1,7 @@
 """What can be said after a command: for a run, overrides of Hydra such as `optim.lr=3e-4`; for all else, flags."""
 
+from __future__ import annotations
+
 import argparse
 import ast
 import dataclasses
@@ -173,7 +175,7 @@ def meant(word: str, known: Sequence[str], *command: str) -> str:
     return f"did you mean {close[0]}?" if close else f"see {PROGRAM} {' '.join(command)} --help"
 
 
-def read(arguments: Sequence[str], name: str, command: str) -> "list[Override]":
+def read(arguments: Sequence[str], name: str, command: str) -> list[Override]:
     """The overrides, each of a field or group that there is. A mistake ends the program, in a sentence."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
@@ -200,7 +202,7 @@ def read(arguments: Sequence[str], name: str, command: str) -> "list[Override]":
     return overrides
 
 
-def sentence(error: Exception, overrides: "Sequence[Override]") -> str:
+def sentence(error: Exception, overrides: Sequence[Override]) -> str:
     """What is wrong with the value of a field, as the checks in config.py would say it."""
     from .composition import kinds
 

@@ -8,6 +8,8 @@ slow, or a process is killed, only the mirror is behind, and `python -m PACKAGE 
 is sent twice, because a tracker asks its service first what is there.
 """
 
+from __future__ import annotations
+
 import atexit
 import json
 import os
@@ -136,7 +138,7 @@ def main(arguments: Sequence[str]) -> None:
             follow_until(ended, Link(folder, name))
 
 
-def follow_until(ended: threading.Event, link: "Link") -> None:
+def follow_until(ended: threading.Event, link: Link) -> None:
     """Send what comes, and after the end once more."""
     said, pause, is_over = "", LOOK_SECONDS, False
     while not is_over:
