@@ -9,8 +9,8 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
-from mlflow import MlflowClient
 from mlflow.entities import Experiment, Metric, Param
+from mlflow.tracking import MlflowClient
 
 from . import PROJECT, Mirror, Row, Subject
 
