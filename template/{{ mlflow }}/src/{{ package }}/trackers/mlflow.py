@@ -10,7 +10,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 from mlflow.entities import Experiment, Metric, Param
-from mlflow.tracking import MlflowClient
+from mlflow.tracking.client import MlflowClient
 
 from . import PROJECT, Mirror, Row, Subject
 
