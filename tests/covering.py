@@ -12,7 +12,7 @@ from operator import itemgetter
 from labrig.factors import File, Part
 from labrig.space import OPEN, Point, Space
 
-CANDIDATES = 6  # of these random completions the one that shows most is taken
+CANDIDATES = 2  # of these random completions the one that shows most is taken
 TEXTS_IN_TRIPLES = 4
 
 Slot = tuple[int, ...]  # the questions or parts that something is shown of
@@ -142,11 +142,21 @@ class Assembly:
     def _by_key(self, number: int, key: Callable[[Sequence[int]], Point]) -> dict[Point, dict[int, Point]]:
         """The texts of a part for each combination of the answers that it shares with another, with an example."""
         found: dict[Point, dict[int, Point]] = defaultdict(dict)
-        part = self.parts[number]
-        for point in self.space.points(self.space.closure(part.axes)):
-            if self.file.path(point) is not None:
-                found[key(point)].setdefault(self.numbers[number][part.text(point)], point)
+        for point, text in self._texts[number]:
+            found[key(point)].setdefault(text, point)
         return found
+
+    @cached_property
+    def _texts(self) -> list[list[tuple[Point, int]]]:
+        """The text of each part in every combination of the answers that it depends on."""
+        return [
+            [
+                (point, known[part.text(point)])
+                for point in self.space.points(self.space.closure(part.axes))
+                if self.file.path(point) is not None
+            ]
+            for part, known in zip(self.parts, self.numbers, strict=True)
+        ]
 
     def seams(self) -> dict[Slot, dict[Hashable, Point]]:
         """Every two texts between which nothing else stands, as far as their edges differ."""

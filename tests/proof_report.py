@@ -17,7 +17,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "build" / "proof"
-RUNS = {"not complete": "uv run pytest", "complete": "uv run pytest -m complete"}
+RUNS = {
+    "not complete and not release": "uv run pytest",
+    "complete": "uv run pytest -m complete",
+    "release": "uv run pytest -m release",
+}
 """The runs whose figures are kept, by the marks that they select, with their commands."""
 
 

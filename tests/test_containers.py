@@ -8,7 +8,9 @@ import os
 import re
 import shlex
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import rattler
@@ -133,8 +135,15 @@ def test_the_images_hold_the_build_for_the_accelerator(manager: str, accelerator
     assert ("gpu" in files[".devcontainer/devcontainer.json"]) == (accelerator == "cu130")
 
 
-@pytest.mark.complete
-@pytest.mark.parametrize("image", choices("package_manager"), indirect=True)
+def managers(usual: Sequence[str]) -> list[Any]:
+    """Every package manager; CI builds images with the usual ones, and a release with the others."""
+    return [
+        pytest.param(one, marks=pytest.mark.complete if one in usual else pytest.mark.release)
+        for one in choices("package_manager")
+    ]
+
+
+@pytest.mark.parametrize("image", managers(("uv", "conda")), indirect=True)
 def test_the_image_of_docker_is_built_from_the_lock_and_trains(image: Image) -> None:
     patterns = (image.context / ".dockerignore").read_text()
     started: list[str] = []
@@ -171,8 +180,7 @@ def test_the_image_of_docker_is_built_from_the_lock_and_trains(image: Image) -> 
     assert sorted(path.name for path in app.iterdir()) == [".venv", "frozen.json", "runs", "src"]
 
 
-@pytest.mark.complete
-@pytest.mark.parametrize("image", choices("package_manager"), indirect=True)
+@pytest.mark.parametrize("image", managers(("pip",)), indirect=True)
 def test_the_image_of_apptainer_has_the_packages_and_runs_the_code_beside_it(image: Image) -> None:
     context = image.context
     read = definition((context / "apptainer.def").read_text())

@@ -19,7 +19,7 @@ from cases import TASKS, Case, Cases, covering, digest
 from environments import RunCase, newest, why_not_run
 from proof import SEED, Proof
 from proof_report import Report
-from repositories import TEMPLATE, resolve
+from repositories import TEMPLATE, choices, resolve
 
 from labrig.space import OPEN
 
@@ -45,9 +45,12 @@ CASES = {
 
 
 def parameters(task: str) -> Iterator[Any]:
-    """The cases of a task. The default run takes the usual one."""
+    """The cases of a task. The default run takes the usual one, and a release the types between two Pythons."""
+    pythons = choices("python")
     for case in CASES[task]:
-        yield pytest.param(case, id=f"{task}-{case.name}", marks=[] if is_usual(case) else [pytest.mark.complete])
+        between = task == "types" and case.answers.get("python") in pythons[1:-1]
+        left = pytest.mark.release if between else pytest.mark.complete
+        yield pytest.param(case, id=f"{task}-{case.name}", marks=[] if is_usual(case) else [left])
 
 
 def test_the_cases_stand_for_every_combination(proof_report: Report) -> None:

@@ -107,9 +107,10 @@ SET_UP = {"uv": set_up_uv, "pip": set_up_pip, "poetry": set_up_poetry}
     [
         ("uv", "jax"),
         *(
-            pytest.param(manager, framework, marks=pytest.mark.complete)
+            pytest.param(manager, framework, marks=mark)
             for manager in SET_UP
             for framework in ("pytorch", "jax", "tensorflow")
+            for mark in [pytest.mark.complete if framework != "tensorflow" or manager == "uv" else pytest.mark.release]
             if (manager, framework) != ("uv", "jax")
         ),
     ],

@@ -30,11 +30,14 @@ ANSWER = re.compile(r"""(\w+)=('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\[[^\]]*\]|[^
 
 
 def each(mutants: list[Mutant], quick: int = 0) -> pytest.MarkDecorator:
-    """One test for each defect; the default run plants the first few alone."""
-    parameters = [
-        pytest.param(mutant, id=mutant.defect, marks=[] if number < quick else [pytest.mark.complete])
-        for number, mutant in enumerate(mutants)
-    ]
+    """One test for each defect; the default run plants the first few alone, CI one for each tool and join."""
+    seen: set[str] = set()
+    parameters = []
+    for number, mutant in enumerate(mutants):
+        again = mutant.found_by in seen and mutant.found_by in {*TOOLS, *JOINS}
+        left = pytest.mark.release if again else pytest.mark.complete
+        parameters.append(pytest.param(mutant, id=mutant.defect, marks=[] if number < quick else [left]))
+        seen.add(mutant.found_by)
     return pytest.mark.parametrize("mutant", parameters)
 
 
