@@ -91,7 +91,14 @@ class Proof:
 
     def is_listed(self, file: File) -> bool:
         """Whether a file is looked at in every combination of the answers that it depends on."""
-        return not file.parts or self.space.size(file.axes) <= MOST_COMBINATIONS_TO_LIST
+        return file.name in self._listed
+
+    @cached_property
+    def _listed(self) -> set[str]:
+        files = self.factors.files
+        return {
+            file.name for file in files if not file.parts or self.space.size(file.axes) <= MOST_COMBINATIONS_TO_LIST
+        }
 
     def shown_with(self, content: Content) -> str:
         """The answers that lead to a content, for a message."""
