@@ -681,7 +681,9 @@ JOINS = [
         "a dependency that one environment file lacks",
         (
             Edit(
-                "shared/groups.jinja", "{% for layer in [framework, 'dev'", "{% for layer in ['base', framework, 'dev'"
+                "shared/groups.jinja",
+                "{% for layer in [config, library, framework, 'dev']",
+                "{% for layer in ['base', config, library, framework, 'dev']",
             ),
         ),
         "environments hold what the package requires",
