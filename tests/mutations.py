@@ -792,7 +792,10 @@ JOINS = [
     ),
     Mutant(
         "an answer that changes nothing",
-        (Edit(QUESTIONS, "    Cursor: cursor\n    Zed: zed\n", "    Cursor: cursor\n"),),
+        (
+            Edit(QUESTIONS, "    Cursor: cursor\n    Zed: zed\n", "    Cursor: cursor\n"),
+            Edit("questions/layers.yml", "editor in ['none', 'zed']", "editor == 'none'"),
+        ),
         "every answer matters",
         r"zed and none give the same repository|none and zed give the same repository",
     ),
