@@ -439,6 +439,12 @@ def test_rings_grow_and_hold_everybody_once() -> None:
     assert [action.name for action in actions] != [action.name for action in other]
 
 
+def test_a_ring_is_those_of_a_topic_too() -> None:
+    members = [Member(f"acme/{name}", "", topics=topics) for name, topics in [("a", ()), ("b", ("vision", "pilot"))]]
+    actions = campaigns.plan(Campaign("x", "", {}, ["pilot", "100%"], ""), members)
+    assert {action.name: action.ring for action in actions} == {"acme/b": 0, "acme/a": 1}
+
+
 @pytest.mark.complete
 def test_killed_at_twenty_moments_each_repository_has_one_branch_and_one_request(
     workshop: Workshop, original: Workshop

@@ -604,7 +604,7 @@ def _add_rollouts(app: typer.Typer, program: Program) -> None:
         to: To = None,
         template: Where = None,
         rings: Annotated[
-            str, typer.Option("--rings", metavar="N|N%|PATTERN,...", help="Who comes first, second, ...")
+            str, typer.Option("--rings", metavar="N|N%|TOPIC|PATTERN,...", help="Who comes first, second, ...")
         ] = "1,5%,25%,100%",
         campaign: Annotated[str | None, typer.Option("--campaign", metavar="NAME", help="What it is called.")] = None,
         failures: Annotated[int, typer.Option("--failures", min=0, help="So many new CI failures do not halt it.")] = 0,

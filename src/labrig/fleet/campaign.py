@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ..errors import LabrigError, UsageError
@@ -20,7 +19,7 @@ from ..transaction import Change, import_objects
 from ..update import Proposal, repository_store
 from . import lock
 from .host import Host, credentials, open_host
-from .inventory import Member
+from .inventory import Member, matches
 from .ledger import Action, Campaign, Ledger, now
 from .mirror import Mirror, MirrorError, open_mirror
 from .scan import Options, fetched, sentence
@@ -245,8 +244,8 @@ def plan(campaign: Campaign, members: Sequence[Member]) -> list[Action]:
         if not inside and order:
             raise UsageError(
                 f"nobody is in the ring '{text}'",
-                cause="a ring is a number, a share such as 5%, or a pattern of names",
-                tip="for example: --rings 1,vision-*,25%,100%",
+                cause="a ring is a number, a share such as 5%, a topic, or a pattern of names",
+                tip="for example: --rings 1,pilot,vision-*,25%,100%",
             )
         for member in inside:
             ring_of.setdefault(member.name, ring)
@@ -255,14 +254,14 @@ def plan(campaign: Campaign, members: Sequence[Member]) -> list[Action]:
 
 
 def _in_ring(text: str, order: Sequence[Member]) -> Iterator[Member]:
-    """Those of one ring and of all before it: a number, a share, or a pattern of names."""
+    """Those of one ring and of all before it: a number, a share, a topic, or a pattern of names."""
     if found := re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", text):
         number = float(found[1])
         count = -(-len(order) * number // 100) if found[2] else number
         yield from order[: int(count)]
     else:
         for member in order:
-            if fnmatchcase(member.name, text) or fnmatchcase(member.name.rpartition("/")[2], text):
+            if text in member.topics or matches(member, text):
                 yield member
 
 

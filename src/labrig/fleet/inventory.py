@@ -37,9 +37,9 @@ class Selection:
 
     def holds(self, member: Member) -> bool:
         """Whether a repository is wanted, whatever its shard."""
-        if self.include and not any(_matches(member, pattern) for pattern in self.include):
+        if self.include and not any(matches(member, pattern) for pattern in self.include):
             return False
-        if any(_matches(member, pattern) for pattern in self.exclude):
+        if any(matches(member, pattern) for pattern in self.exclude):
             return False
         return not self.topics or bool(set(self.topics) & set(member.topics))
 
@@ -123,5 +123,6 @@ def member_at(address: str, folder: Path, words: Sequence[str] = ()) -> Member:
 HOSTS = {r"^(https://|git@)github\.com[/:]": "github", r"^(https://|git@)gitlab\.com[/:]": "gitlab"}
 
 
-def _matches(member: Member, pattern: str) -> bool:
+def matches(member: Member, pattern: str) -> bool:
+    """Whether a pattern holds for a name, with its owner or without."""
     return fnmatchcase(member.name, pattern) or fnmatchcase(member.name.rpartition("/")[2], pattern)
