@@ -101,12 +101,23 @@ def submitting(repository: Repository, variables: Mapping[str, str]) -> dict[str
     repository.wait_for_rows("debug", 2)
     seconds["to the first step, from the job on"] = time.perf_counter() - submitted
     seconds["to the first step, launch --on slurm"] = time.perf_counter() - begin
+    seconds["to the start of an empty job"] = empty_job(repository.folder / "runs" / "empty", variables)
     seeds = ",".join(map(str, range(POINTS)))
     later = ("--option", "begin=now+1hour")
     sweep = ("launch", "--on", "slurm", "--sweep", f"seed={seeds}", *later, "--", "debug")
     seconds[f"submit a sweep of {POINTS} points"] = repository.run(*sweep, variables=variables)
     subprocess.run(["scancel", "--name=debug-sweep"], env={**os.environ, **variables}, check=True)
     return seconds
+
+
+def empty_job(file: Path, variables: Mapping[str, str]) -> float:
+    """From sbatch to the first line of a script: what Slurm itself takes."""
+    begin = time.perf_counter()
+    command = ["sbatch", f"--wrap=touch '{file}'", "--output=/dev/null"]
+    subprocess.run(command, env={**os.environ, **variables}, check=True, stdout=subprocess.DEVNULL)
+    while not file.exists():
+        time.sleep(0.005)
+    return time.perf_counter() - begin
 
 
 def measure(rounds: int, once: Callable[[], dict[str, float]], figures: dict[str, list[float]]) -> None:
