@@ -417,6 +417,10 @@ def test_what_a_repository_says_of_itself_is_found(name: str, expected: dict[str
         ({"pyproject.toml": '[project]\nname = "x"\ndescription = "a\\u001b[2Jb"\n'}, "description", ("a[2Jb", STATED)),
         ({"train.sh": "#!/bin/sh\n#SBATCH -t 1\n"}, "launchers", (["slurm"], LIKELY)),
         ({"train.sh": "#!/bin/sh\necho '#SBATCH'\n"}, "launchers", None),
+        ({"a.py": "import mlflow\nimport wandb\n"}, "trackers", (["wandb", "mlflow"], LIKELY)),
+        ({"requirements.txt": "tensorboardX==2.6\n"}, "trackers", (["tensorboard"], LIKELY)),
+        ({"a.py": "x = 'import wandb'\n"}, "trackers", None),
+        ({"a.py": "import hydra\n"}, "config", ("hydra", LIKELY)),
     ],
 )
 def test_evidence_is_weighed(shape: Shape, question: str, expected: tuple[object, str] | None) -> None:

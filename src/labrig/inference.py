@@ -157,6 +157,8 @@ def infer(files: Files, offered: Mapping[str, list[object]]) -> dict[str, Found]
         "accelerator": _accelerator(files),
         "python": _python(files, [str(version) for version in offered.get("python", [])]),
         "launchers": _launchers(files),
+        "trackers": _trackers(files),
+        "config": _config(files),
         "type_checker": _type_checker(files),
         "ci": _ci(files),
         "repository": _address(files),
@@ -330,9 +332,22 @@ def _python(files: Files, offered: list[str]) -> Found | None:
 def _launchers(files: Files) -> Found | None:
     jobs = files.named(r".*\.(?:sbatch|slurm)")
     jobs += [path for path in files.named(r".*\.sh") if re.search(r"^#SBATCH", files.text(path), re.MULTILINE)]
-    places = {"slurm": jobs, "ray": files.imports.get("ray", [])}
-    used = [name for name, paths in places.items() if paths]
-    return Found(used, ", ".join(places[name][0] for name in used), LIKELY) if used else None
+    return _used({"slurm": jobs, "ray": files.imports.get("ray", [])})
+
+
+def _trackers(files: Files) -> Found | None:
+    places = {name: files.imports.get(name, []) for name in ("tensorboard", "wandb", "mlflow", "trackio")}
+    # What writes for TensorBoard is often a part of the framework, and only asked for.
+    asked_for = [files.requirements[name] for name in ("tensorboard", "tensorboardx") if name in files.requirements]
+    written = [*places["tensorboard"], *files.imports.get("tensorboardX", []), *asked_for]
+    return _used({**places, "tensorboard": written})
+
+
+def _config(files: Files) -> Found | None:
+    for name in ("hydra", "tyro"):
+        if paths := files.imports.get(name):
+            return Found(name, f"imported in {paths[0]}", LIKELY)
+    return None
 
 
 def _type_checker(files: Files) -> Found:
@@ -361,6 +376,12 @@ def _address(files: Files) -> Found | None:
     if known is None:
         return None
     return Found(f"https://{known[1]}/{known[2].removesuffix('.git')}", "remote origin", STATED)
+
+
+def _used(places: Mapping[str, list[str]]) -> Found | None:
+    """Those of many that some place speaks of."""
+    used = [name for name, paths in places.items() if paths]
+    return Found(used, ", ".join(places[name][0] for name in used), LIKELY) if used else None
 
 
 def _there(files: Files, patterns: Mapping[Any, str], otherwise: object = None) -> Found | None:
