@@ -82,6 +82,8 @@ def check_build(framework: str, variant: str, versions: dict[str, str]) -> None:
     if framework == "pytorch":
         assert Version(versions["torch"]).local == TORCH[variant]
         assert ("triton-rocm" in versions) == (variant == "rocm")
+    elif framework == "sklearn":
+        assert versions["scikit-learn"], "for the CPU, on every machine"
     elif framework == "tensorflow":
         assert versions.keys() & {name for names in TENSORFLOW.values() for name in names} == TENSORFLOW[variant]
     else:

@@ -621,7 +621,7 @@ JOINS = [
     ),
     Mutant(
         "an override that is spelled as a flag",
-        (Edit("template/{{ hydra }}/readme-change.part", "--optim.lr 1e-4    ", "optim.lr=1e-4        "),),
+        (Edit("template/{{ hydra }}/readme-change.part", "--seed 1              ", "seed=1              "),),
         "changes are spelled as the configuration reads them",
         r"by a flag",
         {"config": "hydra"},

@@ -34,6 +34,7 @@ IMPORTS = {
     "hydra": ("hydra-core",),
     "matplotlib": ("matplotlib", "matplotlib-base"),
     "torch": ("torch", "pytorch", "pytorch-cpu", "pytorch-gpu"),
+    "sklearn": ("scikit-learn",),
     "tensorflow": ("tensorflow", "tensorflow-cpu"),
 }
 """The packages that bring an import, where they have another name: on conda-forge these are called so, too."""
@@ -49,6 +50,8 @@ HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 WRITES = re.compile(r"(?:> *|--output-file[ =])(\S+)")
 FLAG = re.compile(r"--(?:data|model|optim)\.\w")  # of a run: `--optim.lr`
 TRAINING = {"train", "smoke", "benchmark", "spawn"}  # the commands that are given changes of a run
+CONFIGURATIONS = ("Config", "CompareConfig", "EvaluateConfig", "PredictConfig", "SampleConfig")
+"""What `train` and the other commands are asked for, in config.py."""
 WRITTEN_BY = {"uv lock": "uv.lock", "poetry update": "poetry.lock"}
 OWN = "src/"
 ANY = "its packages"  # from an index that is asked for every package
@@ -244,7 +247,7 @@ def _python(path: str, text: str) -> Iterator[Fact]:
         examples = (node.value for node in tree.body if isinstance(node, ast.Assign) and _is(node, "EXAMPLE"))
         yield from (("defines spelling", "flag" if ast.literal_eval(one)[0] == "-" else "override") for one in examples)
     if name.name == "config.py":
-        for kind in ("Config", "CompareConfig", "EvaluateConfig", "SampleConfig"):  # of train and the others
+        for kind in CONFIGURATIONS:
             yield from (("defines option", package[-1], option) for option in _options(tree, kind))
 
 

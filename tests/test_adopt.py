@@ -398,6 +398,9 @@ def test_what_a_repository_says_of_itself_is_found(name: str, expected: dict[str
         ({"a.py": "import keras\n"}, "framework", ("tensorflow", STATED)),
         ({"requirements.txt": "tensorflow[and-cuda]==2.21.0\n"}, "framework", ("tensorflow", LIKELY)),
         ({"requirements.txt": "tensorflow[and-cuda]==2.21.0\n"}, "accelerator", ("cu129", LIKELY)),
+        ({"a.py": "from sklearn.svm import SVC\n"}, "framework", ("sklearn", STATED)),
+        ({"requirements.txt": "scikit-learn\n"}, "framework", ("sklearn", LIKELY)),
+        ({"a.py": "import torch\n", "b.py": "import sklearn\n"}, "framework", ("pytorch", STATED)),
         ({"uv.lock": "", "poetry.lock": ""}, "package_manager", ("uv", GUESS)),
         ({"environment.yml": "", "requirements.txt": ""}, "package_manager", ("conda", LIKELY)),
         ({"pyproject.toml": '[project]\nrequires-python = ">=3.8,<3.10"\n'}, "python", (">=3.8,<3.10", GUESS)),
@@ -697,7 +700,7 @@ def test_a_weak_answer_stops_and_names_its_flag(adopter: Workshop) -> None:
     assert done.code == 3
     error = done.object["error"]
     assert error["kind"] == "decision"
-    assert "framework: nothing imports PyTorch, JAX or TensorFlow" in error["cause"]
+    assert "framework: nothing imports PyTorch, JAX, TensorFlow or scikit-learn" in error["cause"]
     assert "python: .python-version says 3.9, which cannot be taken; choose 3.11, 3.12, 3.13, 3.14" in error["cause"]
     assert "--framework ... --python ... --yes" in error["tip"]
     assert adopt(adopter, "--framework", "jax", "--set", "python=3.11").code == 0
@@ -783,7 +786,7 @@ def test_on_a_terminal_what_is_open_is_asked_and_everything_can_be_changed(adopt
     start(adopter, {"a.py": "import numpy\n"})
     words = ["adopt", "--template", str(adopter.template), "--template-version", "v1.0.0"]
     terminal = Terminal(adopter.root, *words, variables={"GIT_CONFIG_GLOBAL": str(adopter.folder / "home/.gitconfig")})
-    terminal.expect("nothing imports PyTorch, JAX or TensorFlow")
+    terminal.expect("nothing imports PyTorch, JAX, TensorFlow or scikit-learn")
     terminal.expect("Which framework?")
     terminal.press(DOWN, ENTER)
     terminal.expect("Go on with these answers")

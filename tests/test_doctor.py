@@ -255,6 +255,18 @@ def test_the_build_of_tensorflow_is_compared_with_what_was_asked(
         assert find(directory, "tensorflow devices").found == "NVIDIA H200"
 
 
+@pytest.mark.usefixtures("programs")
+def test_scikit_learn_must_be_in_the_environment(tmp_path: Path) -> None:
+    directory = repository(tmp_path, framework="sklearn")
+    put(directory, "numpy", "2.5.5")
+    assert (find(directory, "scikit-learn").found, find(directory, "scikit-learn").level) == (
+        "not in the environment",
+        "problem",
+    )
+    put(directory, "scikit-learn", "1.9.1")
+    assert find(directory, "scikit-learn") == Finding("scikit-learn", "cpu", "1.9.1")
+
+
 def test_jax_without_its_plugin_is_a_problem(programs: Path, tmp_path: Path) -> None:
     nvidia_smi(programs, driver="580.65.06", gpus={"NVIDIA H200": "9.0"})
     directory = repository(tmp_path, framework="jax", accelerator="cu130")

@@ -37,7 +37,7 @@ def test_a_launcher_that_was_not_chosen_is_not_spoken_of(framework: str) -> None
 
 
 @pytest.mark.complete
-@pytest.mark.parametrize("framework", choices("framework"))
+@pytest.mark.parametrize("framework", [name for name in choices("framework") if name != "sklearn"])
 def test_processes_on_this_machine_train_together(framework: str, python_of: PythonOf, tmp_path: Path) -> None:
     repository = Repository(tmp_path / "demo", python_of(framework), {})
     write(resolve({"framework": framework}), repository.folder)
@@ -45,3 +45,13 @@ def test_processes_on_this_machine_train_together(framework: str, python_of: Pyt
     repository.launch("--processes", "2", "--", "debug")
     assert "finished, step 6 of 6" in repository.launch("status", "debug")
     assert repository.starts("debug")[0]["hardware"].startswith("2 x")
+
+
+@pytest.mark.complete
+def test_a_search_in_two_processes_is_refused_in_one_sentence(python_of: PythonOf, tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "demo", python_of("sklearn"), {})
+    write(resolve({"framework": "sklearn"}), repository.folder)
+    commit(repository)
+    said = repository.launch("--processes", "2", "--", "debug", code=1)
+    assert said.count("error: ") == 1
+    assert "error: a search is one process, and 2 were started; leave --gpus, --processes" in said

@@ -87,6 +87,21 @@ def test_a_switch_that_another_answer_does_not_go_with_asks_for_it(real: Worksho
     assert real.record()["accelerator"] == "cu130"
 
 
+def test_the_library_and_the_example_follow_the_framework_both_ways(real: Workshop) -> None:
+    real.generate({"framework": "pytorch"})
+    for framework, library, example in (("sklearn", "pipeline", "digits"), ("jax", "nnx", "addition")):
+        done = real.labrig("set", f"framework={framework}", "--yes", "--no-lock")
+        assert done.code == 0, done.err
+        record = real.record()
+        assert (record["library"], record["example"]) == (library, example)
+        real.commit()
+    assert real.labrig("set", "example=text", "--yes", "--no-lock").code == 0
+    real.commit()
+    done = real.labrig("set", "framework=sklearn", "--yes", "--no-lock")
+    assert done.code == 3
+    assert "labrig set framework=sklearn example=..." in done.err
+
+
 def test_copier_goes_on_where_labrig_was(real: Workshop) -> None:
     real.generate()
     assert real.labrig("update", "--no-lock").code == 0

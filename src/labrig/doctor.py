@@ -219,9 +219,8 @@ def _about_repository(repository: Repository) -> Iterator[Finding]:
     if repository.environment is None:
         yield Finding("environment", "one", "none", "warning", repository.set_up)
     else:
-        yield {"pytorch": _pytorch, "jax": _jax, "tensorflow": _tensorflow}[str(repository.answers["framework"])](
-            repository
-        )
+        about = {"pytorch": _pytorch, "jax": _jax, "tensorflow": _tensorflow, "sklearn": _sklearn}
+        yield about[str(repository.answers["framework"])](repository)
         yield from _jax_libraries(repository)
         yield from _twice(repository)
         yield from _framework_devices(repository)
@@ -418,6 +417,14 @@ def _tensorflow(repository: Repository) -> Finding:
         return Finding("tensorflow", asked, f"{found}{' with the libraries of CUDA' if libraries else ''}")
     shown = f"{found or found_cpu} without the libraries of CUDA, so it runs on the CPU"
     return Finding("tensorflow", asked, shown, "problem", _anew(repository))
+
+
+def _sklearn(repository: Repository) -> Finding:
+    """Whether scikit-learn is there: it has one build, for the CPU."""
+    found = repository.version_of("scikit-learn")
+    if found is None:
+        return Finding("scikit-learn", "cpu", "not in the environment", "problem", repository.set_up)
+    return Finding("scikit-learn", "cpu", found)
 
 
 def _twice(repository: Repository) -> Iterator[Finding]:

@@ -25,6 +25,7 @@ FRAMEWORKS = {
     "pytorch": {"torch", "torchvision", "lightning", "pytorch_lightning", "pytorch-lightning", "transformers", "timm"},
     "jax": {"jax", "jaxlib", "flax", "optax", "equinox", "haiku", "dm-haiku", "orbax"},
     "tensorflow": {"tensorflow", "tensorflow-cpu", "tensorflow_datasets", "tensorflow-datasets", "keras"},
+    "sklearn": {"sklearn", "scikit-learn", "xgboost", "lightgbm", "catboost", "imblearn", "imbalanced-learn"},
 }
 LIBRARIES = {
     "equinox": {"equinox"},
@@ -254,6 +255,8 @@ def _framework(files: Files) -> Found:
         framework: sorted({path for name in names for path in files.imports.get(name, ())})
         for framework, names in FRAMEWORKS.items()
     }
+    if any(importing[framework] for framework in importing if framework != "sklearn"):
+        del importing["sklearn"]  # beside a network it splits and measures
     most, other, *_ = sorted(importing, key=lambda framework: -len(importing[framework]))
     if importing[most]:
         source = f"imported in {importing[most][0]}"
@@ -264,7 +267,7 @@ def _framework(files: Files) -> Found:
     for framework, names in FRAMEWORKS.items():
         for name in sorted(names & files.requirements.keys()):
             return Found(framework, files.requirements[name], LIKELY)
-    return Found("pytorch", "nothing imports PyTorch, JAX or TensorFlow", GUESS)
+    return Found("pytorch", "nothing imports PyTorch, JAX, TensorFlow or scikit-learn", GUESS)
 
 
 def _library(files: Files) -> Found | None:

@@ -29,7 +29,7 @@ class Record:
 
     path: Path
     fields: dict[str, Any]
-    """The configuration by the names that the command line gives it: `optim.lr`."""
+    """The configuration by the names that the command line gives it: `optim.steps`."""
     rows: dict[int, Row]
     """The metrics by the step after which they were measured."""
     commits: list[str]

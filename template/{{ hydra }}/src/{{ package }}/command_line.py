@@ -1,4 +1,4 @@
-"""What can be said after a command: for a run, overrides of Hydra such as `optim.lr=3e-4`; for all else, flags."""
+"""What can be said after a command: for a run, overrides of Hydra such as `optim.steps=500`; for all else, flags."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # Hydra is imported where it is needed: it takes longer than 
 
 PROGRAM = f"python -m {__package__}"
 
-EXAMPLE = "optim.lr=3e-4"
+EXAMPLE = "optim.steps=500"
 """How one field is changed."""
 
 MULTIRUN = ("-m", "--multirun")

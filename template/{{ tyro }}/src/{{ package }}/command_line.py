@@ -1,4 +1,4 @@
-"""What can be said after a command, by tyro: a flag for every field of a dataclass, such as `--optim.lr 3e-4`."""
+"""What can be said after a command, by tyro: a flag for every field of a dataclass, such as `--optim.steps 500`."""
 
 import contextlib
 import dataclasses
@@ -14,7 +14,7 @@ from .config import Config, flatten
 
 PROGRAM = f"python -m {__package__}"
 
-EXAMPLE = "--optim.lr 3e-4"
+EXAMPLE = "--optim.steps 500"
 """How one field is changed."""
 
 

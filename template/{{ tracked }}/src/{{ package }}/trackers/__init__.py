@@ -34,7 +34,7 @@ class Subject:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The configuration by the names that the command line gives it: `optim.lr`."""
+        """The configuration by the names that the command line gives it: `optim.steps`."""
         return flatten(dataclasses.asdict(self.config))
 
     def time(self, row: Row) -> float:

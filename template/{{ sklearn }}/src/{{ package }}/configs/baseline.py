@@ -1,0 +1,20 @@
+"""Handwritten digits of 8 x 8 pixels, by the best of 20 forests.
+
+Expected: test accuracy above 0.97 with each of the seeds 0, 1 and 2, test loss below 0.25.
+Hardware: two cores of a CPU, about a minute.
+"""
+
+from ..config import Config, DataConfig, ModelConfig, OptimConfig
+
+
+def config() -> Config:
+    return Config(
+        name="baseline",
+        seed=0,
+        data=DataConfig(csv="", target="digit", group="", test_fraction=0.2),
+        model=ModelConfig(kind="forest", size=200),
+        optim=OptimConfig(steps=20, folds=5),
+        save_every=1,
+        keep_checkpoints=2,
+        jobs=1,
+    )
