@@ -11,6 +11,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_type_hints
 
+Kind = Literal["logistic", "forest", "boosting"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
@@ -36,7 +38,7 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    kind: Literal["logistic", "forest", "boosting"]
+    kind: Kind
     """Logistic regression, extremely randomized trees, or boosted trees."""
     size: int
     """Trees of the forest, rounds of the boosting, or most iterations of the regression."""
