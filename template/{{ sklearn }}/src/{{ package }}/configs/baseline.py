@@ -12,7 +12,7 @@ def config() -> Config:
         name="baseline",
         seed=0,
         data=DataConfig(csv="", target="digit", group="", test_fraction=0.2),
-        model=ModelConfig(kind="forest", size=200),
+        model=ModelConfig(kind="forest", size=100),
         optim=OptimConfig(steps=20, folds=5),
         save_every=1,
         keep_checkpoints=2,
