@@ -33,6 +33,7 @@ PROGRAMS = {"jupyter": "jupyterlab", "poe": "poethepoet", "torchrun": "torch"}
 IMPORTS = {
     "hydra": ("hydra-core",),
     "matplotlib": ("matplotlib", "matplotlib-base"),
+    "onnx": ("onnx", "onnxscript"),  # the second brings the first, and PyTorch imports it to export
     "torch": ("torch", "pytorch", "pytorch-cpu", "pytorch-gpu"),
     "tensorflow": ("tensorflow", "tensorflow-cpu"),
 }
