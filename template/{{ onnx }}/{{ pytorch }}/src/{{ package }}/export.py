@@ -1,6 +1,7 @@
 """The model of a run as a file of ONNX, if ONNX Runtime computes with it what PyTorch computes."""
 
 import hashlib
+import logging
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -64,6 +65,7 @@ def export_run(path: Path) -> Path:
 def to_onnx(model: Next, config: Config, shortest: int) -> ModelProto:
     """The model in the format of ONNX, for any number of rows, and any length from the shortest on."""
     length = {1: Dim("length", min=shortest, max=config.data.context)} if shortest < config.data.context else {}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it names packages that are not there, and not needed
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # the exporter uses what PyTorch itself deprecates
         program = torch.onnx.export(
