@@ -360,7 +360,7 @@ def _conda(path: str, text: str) -> Iterator[Fact]:
     yield "defines environment name", environment["name"]
     for requirement in environment["dependencies"]:
         if isinstance(requirement, str):
-            yield "requires", path, re.split(r"[=<>! ]", requirement)[0].lower()
+            yield "requires", path, canonicalize_name(re.split(r"[=<>! ]", requirement)[0])
 
 
 def _pip(path: str, text: str) -> Iterator[Fact]:

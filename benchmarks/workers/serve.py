@@ -72,6 +72,7 @@ def main(rounds: int) -> None:
             if number > 0:
                 print(json.dumps(row), flush=True)
         service.terminate()
+        service.communicate()
 
 
 def timed(*kinds: Callable[[], object], calls: int = CALLS) -> list[list[float]]:
