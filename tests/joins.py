@@ -28,7 +28,7 @@ from said import Condition, Said, Saying, meeting, said
 Join = Callable[[Proof], list[str]]
 
 ALWAYS = Condition(frozenset(), lambda _: True)
-MACHINE = {"apptainer", "bash", "cd", "docker", "eval", "export", "git", "mkdir", "source", "uvx"}
+MACHINE = {"apptainer", "bash", "cd", "curl", "docker", "eval", "export", "git", "mkdir", "source", "uvx"}
 """Programs and words of the shell that are there before the environment is; uvx brings itself what it runs."""
 CI_MACHINE = {"pip", "pipx"}
 """What the images and runners of CI bring, too."""

@@ -18,6 +18,8 @@ MODAL = "template/{{ modal }}/launch/modal/app.py.jinja"
 SKYPILOT = "template/{{ skypilot }}/launch/skypilot/train.yaml.jinja"
 JAX = "template/{{ jax }}/src/{{ package }}"
 PYTORCH = "template/{{ pytorch }}/src/{{ package }}"
+ONNX = "template/{{ onnx }}/{{ pytorch }}/src/{{ package }}"
+SERVICE = "template/{{ fastapi }}/src/{{ package }}"
 ODD_TEST = "\n\ndef test_odd() -> None:\n    assert jnp.ones(2).sum() == 3\n"
 
 
@@ -842,6 +844,20 @@ TASKS = [
         "test",
         r"FAILED tests/test_model\.py::test_odd",
         {"framework": "jax", "library": "nnx"},
+    ),
+    Mutant(
+        "an exported model that takes one number of rows alone",
+        (Edit(f"{ONNX}/export.py", "dynamic_shapes=(length,),", 'dynamic_shapes=({0: Dim("batch"), **length},),'),),
+        "test",
+        r"ERROR tests/test_export\.py.*ONNX Runtime does not take tokens of shape \(1,",
+        {"serving": any_of("onnx", "fastapi")},
+    ),
+    Mutant(
+        "a service that gives some the answers of others",
+        (Edit(f"{SERVICE}/serve.py", "logits[: len(job.tokens)]", "logits[end - len(job.tokens) : end]"),),
+        "test",
+        r"FAILED tests/test_serve\.py::test_requests_that_wait_are_computed_together",
+        {"serving": "fastapi"},
     ),
 ]
 

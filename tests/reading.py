@@ -33,6 +33,7 @@ PROGRAMS = {"jupyter": "jupyterlab", "poe": "poethepoet", "torchrun": "torch"}
 IMPORTS = {
     "hydra": ("hydra-core",),
     "matplotlib": ("matplotlib", "matplotlib-base"),
+    "onnx": ("onnx", "onnxscript"),  # the second brings the first, and PyTorch imports it to export
     "torch": ("torch", "pytorch", "pytorch-cpu", "pytorch-gpu"),
     "sklearn": ("scikit-learn",),
     "tensorflow": ("tensorflow", "tensorflow-cpu"),
@@ -362,7 +363,7 @@ def _conda(path: str, text: str) -> Iterator[Fact]:
     yield "defines environment name", environment["name"]
     for requirement in environment["dependencies"]:
         if isinstance(requirement, str):
-            yield "requires", path, re.split(r"[=<>! ]", requirement)[0].lower()
+            yield "requires", path, canonicalize_name(re.split(r"[=<>! ]", requirement)[0])
 
 
 def _pip(path: str, text: str) -> Iterator[Fact]:

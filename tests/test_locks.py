@@ -25,12 +25,20 @@ COMBINATIONS += [
     if answers["accelerator"] == "cpu"
     for library in STACK["libraries"][answers["framework"]][1:]
 ]
+# The same holds of what serves a model.
+COMBINATIONS += [
+    resolve({name: answers[name] for name in ("framework", "package_manager", "python")} | {"serving": "fastapi"})
+    for answers in COMBINATIONS
+    if (answers["framework"], answers["library"], answers["accelerator"]) == ("pytorch", "loop", "cpu")
+]
 PYPI = [answers for answers in COMBINATIONS if answers["package_manager"] != "conda"]
 CONDA = [answers for answers in COMBINATIONS if answers["package_manager"] == "conda"]
 
 
 def name_of(answers: Answers) -> str:
-    return "-".join(str(answers[name]) for name in ("package_manager", "framework", "library", "accelerator"))
+    served = ["serving"] if answers["serving"] != "none" else []
+    names = ["package_manager", "framework", "library", "accelerator", *served]
+    return "-".join(str(answers[name]) for name in names)
 
 
 @pytest.mark.parametrize(

@@ -65,12 +65,12 @@ def test_the_combinations_are_those_that_the_questions_allow(space: Space) -> No
     without_modal = [some for some in choices("launchers") if "modal" not in some]
     beside = [{*some, notebooks} for some in choices("trackers") for notebooks in choices("notebooks")]
     unlocked = [layers for layers in beside if not layers & STACK["global_lock"].keys()]
-    # of framework, package manager, accelerator, python, checker, CI, launchers, libraries, examples, containers
-    linked = sum(
+    linked = sum(  # of framework, package manager, accelerator, python, checker, CI, launchers and more
         len(without_modal if each["accelerator"] in {"rocm", "tpu"} else choices("launchers"))
         * len(STACK["libraries"][each["framework"]])
         * len(STACK["examples"][each["framework"]])
         * (1 if (each["framework"], each["accelerator"]) == ("jax", "rocm") else len(choices("containers")))
+        * (len(choices("serving")) if each["framework"] == "pytorch" else 1)
         * (len(beside) + len(unlocked) * (each["package_manager"] == "uv" and each["python"] in free_threaded(each)))
         for each in legal_combinations()
     )

@@ -49,7 +49,7 @@ TENSORFLOW, TENSORFLOW_CUDA, TENSORFLOW_PYTHONS = "2.19.1", ("12.8",), ("3.11", 
 CUDA_VERSIONS = ("12.6", "12.8", "12.9", "13.0", "13.1", "13.2")
 
 # Names on conda-forge, where they are not PyPI's in canonical form.
-CONDA_NAMES = {"matplotlib": "matplotlib-base", "torch": "pytorch"}
+CONDA_NAMES = {"matplotlib": "matplotlib-base", "prometheus-client": "prometheus_client", "torch": "pytorch"}
 
 
 class FixedPythonError(Exception):
