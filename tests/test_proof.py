@@ -67,10 +67,14 @@ def test_the_combinations_are_those_that_the_questions_allow(space: Space) -> No
     unlocked = [layers for layers in beside if not layers & STACK["global_lock"].keys()]
     linked = sum(  # of framework, package manager, accelerator, python, checker, CI, launchers and more
         len(without_modal if each["accelerator"] in {"rocm", "tpu"} else choices("launchers"))
-        * len(STACK["libraries"][each["framework"]])
         * (1 if (each["framework"], each["accelerator"]) == ("jax", "rocm") else len(choices("containers")))
         * (len(choices("serving")) if each["framework"] == "pytorch" else 1)
-        * (len(beside) + len(unlocked) * (each["package_manager"] == "uv" and each["python"] in free_threaded(each)))
+        * (
+            len(beside) * len(STACK["libraries"][each["framework"]])
+            + len(unlocked)
+            * len(set(STACK["libraries"][each["framework"]]) - STACK["global_lock"].keys())
+            * (each["package_manager"] == "uv" and each["python"] in free_threaded(each))
+        )
         for each in legal_combinations()
     )
     free = math.prod(len(choices(name)) for name in ("example", "config", "license", "editor"))
