@@ -34,6 +34,6 @@ def evaluate_run(path: Path, *, best: bool) -> dict[str, float]:
     """Evaluate the newest checkpoint of the run in the folder `path`, or its best one."""
     config = load_config(path)
     devices = parallel.start()
-    model = make_model(config).to(devices.device)
+    model = make_model(config, devices.device)
     step = checkpoint.load(path, model, best=best)
     return {"step": step, **evaluate(model, load_split(config, "test"), devices, config)}

@@ -15,11 +15,19 @@ from .config import Config, ModelConfig
 from .run import RunError
 
 
-def make_model(config: Config) -> PreTrainedModel:
+CPU = torch.device("cpu")
+
+
+def make_model(config: Config, device: torch.device = CPU) -> PreTrainedModel:
     """The model of a run before its first step: the seed decides the weights, unless they are those of `model.hub`."""
+    model = from_hub(config) if config.model.hub else from_nothing(config)
+    nn.Module.to(model, device)  # in place; that of PreTrainedModel has no usable type
+    return model
+
+
+def from_nothing(config: Config) -> PreTrainedModel:
+    """A model with GPT-2's architecture and random weights."""
     torch.manual_seed(config.seed)
-    if config.model.hub:
-        return from_hub(config)
     shape = GPT2Config(
         vocab_size=config.data.vocabulary,
         n_positions=config.data.context,
@@ -34,7 +42,7 @@ def make_model(config: Config) -> PreTrainedModel:
         tie_word_embeddings=False,
     )
     model: PreTrainedModel = AutoModelForCausalLM.from_config(shape, dtype=torch.float32)
-    nn.init.zeros_(model.get_output_embeddings().weight)  # the first loss is then exactly log(vocabulary)
+    nn.init.zeros_(model.get_parameter("lm_head.weight"))  # the first loss is then exactly log(vocabulary)
     return model
 
 

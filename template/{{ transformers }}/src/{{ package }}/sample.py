@@ -42,7 +42,7 @@ def sample_run(path: Path, asked: SampleConfig) -> str:
     config = load_config(path)
     tokens = encode(asked.prompt, config)
     device = parallel.start().device
-    model = make_model(config).to(device)
+    model = make_model(config, device)
     checkpoint.load(path, model, best=True)
     with computing(config.model, device):
         return decode(sample(model, tokens, asked), config)

@@ -55,7 +55,7 @@ def load_tokenizer(config: Config) -> Any:
     """The tokenizer of `model.hub`; no code that comes with it. Raises RunError if it cannot be loaded."""
     hub = config.model.hub
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
+        tokenizer: Any = AutoTokenizer.from_pretrained(
             hub, revision=config.model.revision or "main", trust_remote_code=False
         )
     except (OSError, ValueError) as error:
