@@ -14,7 +14,6 @@ from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, PreTraine
 from .config import Config, ModelConfig
 from .run import RunError
 
-
 CPU = torch.device("cpu")
 
 
