@@ -394,6 +394,7 @@ def test_what_a_repository_says_of_itself_is_found(name: str, expected: dict[str
         ({"a.py": "x = 'import torch'\n"}, "framework", ("pytorch", GUESS)),
         ({"requirements.txt": "flax\n"}, "framework", ("jax", LIKELY)),
         ({"a.py": "import torch\nfrom lightning.pytorch import Trainer\n"}, "library", ("lightning", LIKELY)),
+        ({"a.py": "import torch\nfrom transformers import Trainer\n"}, "library", ("transformers", GUESS)),
         ({"a.py": "import jax\nimport equinox as eqx\n"}, "library", ("equinox", LIKELY)),
         ({"a.py": "import keras\n"}, "framework", ("tensorflow", STATED)),
         ({"requirements.txt": "tensorflow[and-cuda]==2.21.0\n"}, "framework", ("tensorflow", LIKELY)),

@@ -67,12 +67,17 @@ def test_the_combinations_are_those_that_the_questions_allow(space: Space) -> No
     unlocked = [layers for layers in beside if not layers & STACK["global_lock"].keys()]
     linked = sum(  # of framework, package manager, accelerator, python, checker, CI, launchers and more
         len(without_modal if each["accelerator"] in {"rocm", "tpu"} else choices("launchers"))
-        * len(STACK["libraries"][each["framework"]])
         * len(STACK["examples"][each["framework"]])
         * (1 if (each["framework"], each["accelerator"]) == ("jax", "rocm") else len(choices("containers")))
-        * (len(choices("serving")) if each["framework"] == "pytorch" else 1)
-        * (len(beside) + len(unlocked) * (each["package_manager"] == "uv" and each["python"] in free_threaded(each)))
+        * (len(choices("serving")) if each["framework"] == "pytorch" and library != "transformers" else 1)
+        * (
+            len(beside)
+            + len(unlocked)
+            * (each["package_manager"] == "uv" and each["python"] in free_threaded(each))
+            * (library not in STACK["global_lock"])
+        )
         for each in legal_combinations()
+        for library in STACK["libraries"][each["framework"]]
     )
     free = math.prod(len(choices(name)) for name in ("config", "license", "editor"))
     yes_or_no = sum(question.type == "bool" for question in space.template.questions.values()) - 1

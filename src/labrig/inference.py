@@ -31,6 +31,7 @@ LIBRARIES = {
     "equinox": {"equinox"},
     "lightning": {"lightning", "pytorch_lightning"},
     "nnx": {"flax"},
+    "transformers": {"transformers"},
 }
 LICENCES = {
     "mit": r"\bMIT\b|Permission is hereby granted, free of charge",
@@ -279,7 +280,10 @@ def _library(files: Files) -> Found | None:
         if names & FRAMEWORKS[str(framework)]
     }
     most = max(importing, key=lambda library: len(importing[library]), default=None)
-    return Found(most, f"imported in {importing[most][0]}", LIKELY) if most and importing[most] else None
+    if not most or not importing[most]:
+        return None
+    # Many take their models from Transformers and train them with something else.
+    return Found(most, f"imported in {importing[most][0]}", GUESS if most == "transformers" else LIKELY)
 
 
 def _manager(files: Files) -> Found | None:

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -38,7 +38,7 @@ class Batch(NamedTuple):
 class Split:
     """The training or the test bytes. Which file falls where depends on the seed and on what is in the file."""
 
-    tokens: NDArray[np.uint8]
+    tokens: NDArray[np.unsignedinteger[Any]]
     config: DataConfig
     seed: int
     origin: str

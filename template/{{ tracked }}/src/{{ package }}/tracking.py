@@ -35,7 +35,7 @@ CHOICE = "TRACKERS"
 """A variable with the trackers to use, such as `TRACKERS=one,another`; empty for none, and all unless it is there."""
 
 RECORDS = ("config.json", "code.json", "metrics.jsonl", "result.json")
-WEIGHTS = "checkpoints/best.*"
+WEIGHTS = ("checkpoints/best.*", "checkpoints/best-*/model.safetensors")  # a file, or one in a folder
 
 LOOK_SECONDS = 1.0
 """Between two looks into the folder; after a failure twice as long, and so on up to `LONGEST_SECONDS`."""
@@ -176,7 +176,7 @@ class Link:
             self.count += len(rows)
         if last:
             finished = is_finished(self.folder)
-            self._keep(mirror, *RECORDS, *([WEIGHTS] if finished else []))
+            self._keep(mirror, *RECORDS, *(WEIGHTS if finished else ()))
             mirror.close(finished=finished)
             self._mirror = None
 
