@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate, combinations
+from itertools import accumulate, combinations, permutations
 
 from proof import Proof
 
@@ -88,15 +88,24 @@ class Cases:
 
     def _with(self, task: str, point: Point, which: int) -> Point:
         """The point with the answers that add least (0) or most (1)."""
-        numbers = {name: ends[which] for name, ends in self.growing[task].items()}
-        return tuple(numbers.get(name, index) for name, index in zip(self.space.names, point, strict=True))
+        for name, ends in self.growing[task].items():
+            position = self.space.names.index(name)
+            changed = (*point[:position], ends[which], *point[position + 1 :])
+            # Some can only be added to others: to a framework that has it.
+            if not self._is_limited(name) or self.space.complete(changed) is not None:
+                point = changed
+        return point
+
+    def _is_limited(self, name: str) -> bool:
+        """Whether other answers decide what can be answered."""
+        return bool(self.space.axes_of(self.space.limits(name)))
 
     @cached_property
     def growing(self) -> dict[str, dict[str, tuple[int, int]]]:
         """Questions that add to what a task reads, and change nothing: the answers that add least and most.
 
         They are asked together: with n of them, a task has the cases without any and with all of them, and not 2**n.
-        What may not be added everywhere is a case of its own for the tests: they may fail where it is not allowed.
+        What is on or off, and may not be on everywhere, is a case of its own for the tests: a machine may lack it.
         """
         pieces: list[tuple[frozenset[str], Callable[[Point], str]]] = []
         for file in self.proof.factors.files:
@@ -108,13 +117,14 @@ class Cases:
         found: dict[str, tuple[int, int]] = {}
         for name in self.space.ordered(frozenset().union(*self._axes.values())):
             last, question = len(self.space.domains[name]) - 1, self.space.template.questions[name]
-            for ends in [(0, last), (last, 0)] if question.many or question.type == "bool" else []:
+            is_set = question.many or question.type == "bool"
+            for ends in [(0, last), (last, 0)] if is_set else permutations(range(last + 1), 2):
                 if name not in found and all(self._grows(name, ends, *piece) for piece in pieces if name in piece[0]):
                     found[name] = ends
         anywhere = {
             name: ends
             for name, ends in found.items()
-            if self.space.template.questions[name].many or not self.space.axes_of(self.space.limits(name))
+            if self.space.template.questions[name].type != "bool" or not self._is_limited(name)
         }
         return {task: anywhere if task == "test" else found for task in TASKS}
 
