@@ -219,9 +219,11 @@ def test_every_later_level_wins_over_the_earlier_ones(labrig: Labrig, monkeypatc
 def test_questions_can_be_answered_by_flag_setting_variable_and_file(
     step: int, plain_labrig: Labrig, monkeypatch: pytest.MonkeyPatch, template: Template
 ) -> None:
+    others = {"author_email": "a@b.c", "repository": "https://a.b/c", "accelerator": "cu130"}
+    others |= {"library": "lightning", "example": "text"}  # the last are not PyTorch's
     for name, question in list(template.questions.items())[::step]:
         value = question.choices[-1].value if question.choices else {"bool": False, "str": "ada"}[question.type]
-        value = {"author_email": "a@b.c", "repository": "https://a.b/c", "accelerator": "cu130"}.get(name, value)
+        value = others.get(name, value)
         text = "no" if value is False else str(value)
         value = [value] if question.many else value
         flag = "--" + name.replace("_", "-")
