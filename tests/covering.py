@@ -54,15 +54,15 @@ def three_way(space: Space, seed: int) -> list[Point]:
 
 
 def triples(space: Space) -> dict[Slot, dict[Hashable, Point]]:
-    """Every legal combination of the answers to three questions. Of a text, the first four samples that are legal."""
-    kept = [_kept(space, name) for name in space.names]
+    """Every legal combination of the answers to three questions.
+
+    Of a text, the first four samples that are legal; of several choices, none, each by itself, and all.
+    """
+    kept = {name: _kept(space, name) for name in space.names}
     found: dict[Slot, dict[Hashable, Point]] = {}
     for slot in itertools.combinations(range(len(space.names)), 3):
-        values = itemgetter(*slot)
-        points = space.points([space.names[number] for number in slot])
-        found[slot] = {
-            values(point): point for point in points if all(point[number] in kept[number] for number in slot)
-        }
+        points = space.legal([space.names[number] for number in slot], kept)
+        found[slot] = {itemgetter(*slot)(point): point for point in points}
     return found
 
 
@@ -76,6 +76,9 @@ def shown_triples(point: Point, slots: Iterable[Slot]) -> Iterator[tuple[Slot, H
 def _kept(space: Space, name: str) -> set[int]:
     position = space.names.index(name)
     options = [point[position] for point in space.points([name])]
+    if space.template.questions[name].many:
+        sizes = [len(choice) for choice in space.domains[name] if isinstance(choice, list)]
+        options = [one for one in options if sizes[one] in {0, 1, max(sizes)}]
     return set(options[:TEXTS_IN_TRIPLES] if space.is_text(name) else options)
 
 

@@ -37,6 +37,7 @@ IMPORTS = {
     "torch": ("torch", "pytorch", "pytorch-cpu", "pytorch-gpu"),
     "sklearn": ("scikit-learn",),
     "tensorflow": ("tensorflow", "tensorflow-cpu"),
+    "transformers": ("transformers", "accelerate"),  # its Trainer imports the second
 }
 """The packages that bring an import, where they have another name: on conda-forge these are called so, too."""
 

@@ -6,7 +6,7 @@ import itertools
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from operator import itemgetter
 from typing import Any
@@ -293,19 +293,26 @@ class Space:
         """
         wanted = self.ordered(axes)
         if wanted not in self._points:
-            closed = self.closure(wanted)
-            points = [self.start]
-            for name in closed:
-                position = self._position[name]
-                points = [
-                    (*point[:position], index, *point[position + 1 :])
-                    for point in points
-                    for index in self.options(name, point)
-                ]
-            if dropped := [self._position[name] for name in closed if name not in wanted]:
-                points = list(dict.fromkeys(_opened(point, dropped) for point in points))
-            self._points[wanted] = tuple(points)
+            self._points[wanted] = self.legal(wanted, {})
         return self._points[wanted]
+
+    def legal(self, axes: Iterable[str], among: Mapping[str, Container[int]]) -> tuple[Point, ...]:
+        """The same with some of the answers alone, by question: the numbers of their values."""
+        wanted = self.ordered(axes)
+        closed = self.closure(wanted)
+        kept = {self._position[name] for name in wanted}
+        points = [self.start]
+        for name, forgotten in zip(closed, self._forgotten(closed), strict=True):
+            position = self._position[name]
+            points = [
+                (*point[:position], index, *point[position + 1 :])
+                for point in points
+                for index in self.options(name, point)
+                if name not in among or index in among[name]
+            ]
+            if dropped := [number for number in forgotten if number not in kept]:
+                points = list(dict.fromkeys(_opened(point, dropped) for point in points))
+        return tuple(points)
 
     def closure(self, axes: Iterable[str]) -> tuple[str, ...]:
         """The questions with those that limit them, in their order."""
