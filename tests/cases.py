@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate, combinations, permutations
+from itertools import accumulate, combinations, permutations, product, starmap
 
 from proof import Proof
 
@@ -201,9 +201,16 @@ def covering(cases: Sequence[Case], rank: Callable[[Case], int]) -> list[Case]:
 
     What is wrong in a repository is wrong in one of its files, or where two of them meet.
     """
-    files = {path for case in cases for path in case.files}
-    texts = {tuple(case.files.get(path) for case in cases) for path in files}  # those that change together are one
-    pairs = [set(combinations(enumerate(column), 2)) for column in zip(*texts, strict=True)]
+    columns: dict[tuple[bytes | None, ...], list[str]] = {}  # those that change together are one
+    for path in {path for case in cases for path in case.files}:
+        columns.setdefault(tuple(case.files.get(path) for case in cases), []).append(path)
+    near = [
+        (one, two) for one, two in combinations(columns, 2) if any(starmap(meet, product(columns[one], columns[two])))
+    ]
+    numbers = {column: number for number, column in enumerate(columns)}
+    pairs = [
+        {((numbers[one], one[case]), (numbers[two], two[case])) for one, two in near} for case in range(len(cases))
+    ]
     waiting = set().union(*pairs)
     chosen = set()
     for wanted in sorted({rank(case) for case in cases}, reverse=True):
@@ -213,6 +220,12 @@ def covering(cases: Sequence[Case], rank: Callable[[Case], int]) -> list[Case]:
             chosen.add(best)
             waiting -= pairs[best]
     return [case for number, case in enumerate(cases) if number in chosen]
+
+
+def meet(one: str, two: str) -> bool:
+    """Whether something can be wrong in these two files together: a script of a launcher is its own tests' only."""
+    script = next((path for path in (one, two) if path.startswith("launch/")), "")
+    return not script or all(script.split("/")[1] in path for path in (one, two))
 
 
 def is_code(path: str, task: str) -> bool:

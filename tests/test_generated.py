@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cases import TASKS, Case, Cases, covering, digest
+from cases import TASKS, Case, Cases, covering, digest, meet
 from environments import RunCase, newest, why_not_run
 from proof import SEED, Proof
 from proof_report import Report
@@ -45,11 +45,15 @@ CASES = {
 
 
 def parameters(task: str) -> Iterator[Any]:
-    """The cases of a task. The default run takes the usual one, and a release the types between two Pythons."""
-    pythons = choices("python")
+    """The cases of a task. The default run takes the usual one.
+
+    A release takes the types for all Pythons but the oldest, and the tests on those between the oldest and the newest.
+    """
+    oldest = choices("python")[0]
     for case in CASES[task]:
-        between = task == "types" and case.answers.get("python") in pythons[1:-1]
-        left = pytest.mark.release if between else pytest.mark.complete
+        python = str(case.answers.get("python", oldest))
+        again = {"types": python != oldest, "test": oldest < python < str(newest(case.answers["framework"]))}
+        left = pytest.mark.release if again.get(task) else pytest.mark.complete
         yield pytest.param(case, id=f"{task}-{case.name}", marks=[] if is_usual(case) else [left])
 
 
@@ -76,8 +80,9 @@ def test_every_two_files_that_can_stand_together_do_so_in_a_case_that_is_run() -
 
 
 def pairs(case: Case) -> Iterator[tuple[tuple[str, int], ...]]:
-    """Every two files, each by its path and the hash of what it holds."""
-    return itertools.combinations(sorted((path, hash(content)) for path, content in case.files.items()), 2)
+    """Every two files that meet, each by its path and the hash of what it holds."""
+    both = itertools.combinations(sorted((path, hash(content)) for path, content in case.files.items()), 2)
+    return ((one, two) for one, two in both if meet(one[0], two[0]))
 
 
 @pytest.mark.parametrize("case", [*parameters("lint"), *parameters("types")])
