@@ -74,11 +74,15 @@ def python_of(environment_of: Callable[[Case, str], Path]) -> PythonOf:
         version = newest(framework)
         if version is None:
             pytest.skip(str(why_not_run(framework, choices("python")[0])))
-        answers = resolve({"framework": framework, **others})
-        case = Case("test", {name: answers[name] for name in TEMPLATE.questions}, {}, 0)
-        return environment_of(case, version) / "bin" / "python"
+        return environment_of(usual(framework, **others), version) / "bin" / "python"
 
     return python
+
+
+def usual(framework: object, **others: object) -> Case:
+    """A case of the suggested answers with these, of no files."""
+    answers = resolve({"framework": framework, **others})
+    return Case("test", {name: answers[name] for name in TEMPLATE.questions}, {}, 0)
 
 
 @pytest.fixture(scope="session")
@@ -94,7 +98,8 @@ def run_case(
         python = own if case.task == "test" else newest(case.answers["framework"])
         if reason := why_not_run(case.answers["framework"], python):
             pytest.skip(reason)
-        environment = environment_of(case, str(python))
+        has_packages = case.task != "lint"  # the linter looks at none
+        environment = environment_of(case if has_packages else usual(case.answers["framework"]), str(python))
         folder = tmp_path_factory.mktemp(case.name)
         for path, content in case.files.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
