@@ -65,7 +65,7 @@ class Repository:
 def repository(manager: str, framework: str, tools: Tools, tmp_path: Path) -> Repository:
     if framework == "pytorch" and not real_cpu_wheels(PYTORCH, PYTHON):
         pytest.skip(f"pip's find-links name no folder with a wheel of torch {PYTORCH}+cpu for Python {PYTHON}")
-    accelerator = ACCELERATORS.get((manager, framework), "cu130")
+    accelerator = "cpu" if framework == "sklearn" else ACCELERATORS.get((manager, framework), "cu130")
     answers = resolve(
         {
             "package_manager": manager,
@@ -85,7 +85,8 @@ def repository(manager: str, framework: str, tools: Tools, tmp_path: Path) -> Re
 
 
 def set_up_uv(repository: Repository) -> None:
-    repository.follow(f"uv sync --no-group {repository.answers['accelerator']} --group cpu")
+    accelerator = repository.answers["accelerator"]
+    repository.follow("uv sync" if accelerator == "cpu" else f"uv sync --no-group {accelerator} --group cpu")
 
 
 def set_up_pip(repository: Repository) -> None:
@@ -96,7 +97,8 @@ def set_up_pip(repository: Repository) -> None:
 
 
 def set_up_poetry(repository: Repository) -> None:
-    repository.follow("poetry sync --extras cpu")
+    command = "install" if repository.answers["accelerator"] == "cpu" else "sync"
+    repository.follow(f"poetry {command} --extras cpu")
 
 
 SET_UP = {"uv": set_up_uv, "pip": set_up_pip, "poetry": set_up_poetry}
