@@ -14,7 +14,7 @@ from itertools import accumulate, combinations, permutations, product, starmap
 from proof import Proof
 
 from labrig.factors import File, Part
-from labrig.space import OPEN, Point
+from labrig.space import OPEN, UNASKED, Point
 
 TASKS = ("lint", "types", "test")
 CODE = ("src/", "tests/", "launch/")
@@ -63,16 +63,13 @@ class Cases:
 
     def of(self, task: str) -> list[Case]:
         """Every case of a task, in the order of the questions."""
-        axes = [name for name in self._axes[task] if not self.space.is_text(name) and name not in self.growing[task]]
+        axes = [name for name in self._axes[task] if not self.space.is_text(name) and name not in self.growing]
         found: dict[frozenset[tuple[str, bytes]], Case] = {}
-        for point in self.space.points(axes):
-            least = self._with(task, point, 0)
-            without = self.space.count(least)
-            usual = self.space.complete(least)
-            assert usual is not None
-            for which, count in ((0, without), (1, self.space.count(point) - without)):
-                files = self.files(task, self._with(task, usual, which))
-                answers = self.space.answers(self._with(task, point, which))
+        without = self.space.counts(axes, {name: {least, UNASKED} for name, (least, _) in self.growing.items()})
+        for point, combinations in self.space.counts(axes, {}).items():
+            for most, count in ((False, without[point]), (True, combinations - without[point])):
+                answered = self._with(point, most=most)
+                files, answers = self.files(task, self._completed(answered)), self.space.answers(answered)
                 key = frozenset(files.items())
                 known = found.setdefault(key, Case(task, answers, files, 0))
                 alike = {name: value for name, value in known.answers.items() if answers.get(name) == value}
@@ -80,32 +77,39 @@ class Cases:
         return list(found.values())
 
     def with_all(self, task: str, point: Point) -> Point:
-        """The point with all that could be added where it has some of that: the files of some are among them."""
-        growing = self.growing[task].items()
-        if all(point[self.space.names.index(name)] in {least, OPEN} for name, (least, _) in growing):
-            return point
-        return self._with(task, point, 1)
+        """The combination with all that could be added where it has some of that: the files of some are among them.
 
-    def _with(self, task: str, point: Point, which: int) -> Point:
-        """The point with the answers that add least (0) or most (1)."""
-        for name, ends in self.growing[task].items():
+        What the task does not read is answered anew: it may forbid what is added, as an accelerator does a launcher.
+        """
+        growing, names = self.growing, self.space.names
+        kept = self._axes[task] - growing.keys()
+        read = tuple(answer if name in kept else OPEN for name, answer in zip(names, point, strict=True))
+        most = any(point[names.index(name)] not in {least, OPEN} for name, (least, _) in growing.items())
+        return self._completed(self._with(read, most=most))
+
+    def _with(self, point: Point, *, most: bool) -> Point:
+        """The point with the answers that add least or most: of several choices as many as the others allow."""
+        for name, (least, full) in self.growing.items():
             position = self.space.names.index(name)
-            changed = (*point[:position], ends[which], *point[position + 1 :])
-            # Some can only be added to others: to a framework that has it.
-            if not self._is_limited(name) or self.space.complete(changed) is not None:
-                point = changed
+            many = self.space.template.questions[name].many
+            for index in range(full, least, -1) if most and many else [full if most else least]:
+                changed = (*point[:position], index, *point[position + 1 :])
+                if self.space.complete(changed) is not None:
+                    point = changed
+                    break
         return point
 
-    def _is_limited(self, name: str) -> bool:
-        """Whether other answers decide what can be answered."""
-        return bool(self.space.axes_of(self.space.limits(name)))
+    def _completed(self, point: Point) -> Point:
+        usual = self.space.complete(point)
+        assert usual is not None
+        return usual
 
     @cached_property
-    def growing(self) -> dict[str, dict[str, tuple[int, int]]]:
+    def growing(self) -> dict[str, tuple[int, int]]:
         """Questions that add to what a task reads, and change nothing: the answers that add least and most.
 
         They are asked together: with n of them, a task has the cases without any and with all of them, and not 2**n.
-        What is on or off, and may not be on everywhere, is a case of its own for the tests: a machine may lack it.
+        What is on or off, and may not be on everywhere, has cases of its own: others would have to give way to it.
         """
         pieces: list[tuple[frozenset[str], Callable[[Point], str]]] = []
         for file in self.proof.factors.files:
@@ -117,16 +121,13 @@ class Cases:
         found: dict[str, tuple[int, int]] = {}
         for name in self.space.ordered(frozenset().union(*self._axes.values())):
             last, question = len(self.space.domains[name]) - 1, self.space.template.questions[name]
+            if question.type == "bool" and self.space.axes_of(self.space.limits(name)):
+                continue
             is_set = question.many or question.type == "bool"
-            for ends in [(0, last), (last, 0)] if is_set else permutations(range(last + 1), 2):
+            for ends in [(0, last)] if is_set else permutations(range(last + 1), 2):
                 if name not in found and all(self._grows(name, ends, *piece) for piece in pieces if name in piece[0]):
                     found[name] = ends
-        anywhere = {
-            name: ends
-            for name, ends in found.items()
-            if self.space.template.questions[name].type != "bool" or not self._is_limited(name)
-        }
-        return {task: anywhere if task == "test" else found for task in TASKS}
+        return found
 
     def _grows(self, name: str, ends: tuple[int, int], axes: frozenset[str], text: Callable[[Point], str]) -> bool:
         """Whether a text is there or not, and there with one answer wherever it is there with any."""
@@ -201,24 +202,23 @@ def covering(cases: Sequence[Case], rank: Callable[[Case], int]) -> list[Case]:
 
     What is wrong in a repository is wrong in one of its files, or where two of them meet.
     """
-    columns: dict[tuple[bytes | None, ...], list[str]] = {}  # those that change together are one
+    holding: dict[tuple[str, bytes | None], int] = {}  # by what a path holds, or that it is not there: cases, as bits
     for path in {path for case in cases for path in case.files}:
-        columns.setdefault(tuple(case.files.get(path) for case in cases), []).append(path)
-    near = [
-        (one, two) for one, two in combinations(columns, 2) if any(starmap(meet, product(columns[one], columns[two])))
-    ]
-    numbers = {column: number for number, column in enumerate(columns)}
-    pairs = [
-        {((numbers[one], one[case]), (numbers[two], two[case])) for one, two in near} for case in range(len(cases))
-    ]
-    waiting = set().union(*pairs)
+        for number, case in enumerate(cases):
+            file = path, case.files.get(path)
+            holding[file] = holding.get(file, 0) | 1 << number
+    both = {
+        holding[one] & holding[two] for one, two in combinations(holding, 2) if one[0] != two[0] and meet(one[0], two[0])
+    }
+    pairs = [int("0" + "".join("01"[those >> case & 1] for those in both), base=2) for case in range(len(cases))]
+    waiting = (1 << len(both)) - 1
     chosen = set()
     for wanted in sorted({rank(case) for case in cases}, reverse=True):
         ranked = [number for number, case in enumerate(cases) if rank(case) == wanted]
-        while gain := max(len(pairs[number] & waiting) for number in ranked):
-            best = next(number for number in ranked if len(pairs[number] & waiting) == gain)
+        while gain := max((pairs[number] & waiting).bit_count() for number in ranked):
+            best = next(number for number in ranked if (pairs[number] & waiting).bit_count() == gain)
             chosen.add(best)
-            waiting -= pairs[best]
+            waiting &= ~pairs[best]
     return [case for number, case in enumerate(cases) if number in chosen]
 
 

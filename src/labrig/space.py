@@ -327,25 +327,36 @@ class Space:
 
     def size(self, axes: Iterable[str]) -> int:
         """How many combinations of answers these questions and those that limit them have."""
-        return self._amount(self.closure(axes), self.start, ())
+        return self._amounts(self.closure(axes), {}, ()).total()
 
     def count(self, point: Point | None = None) -> int:
         """How many combinations of all answers agree with `point`. A text counts once, whatever it says."""
-        texts = [name for name in self.names if self.is_text(name)]
-        return self._amount(self.names, self.start if point is None else point, texts)
+        fixed = zip(self.names, self.start if point is None else point, strict=True)
+        return self.counts((), {name: {index} for name, index in fixed if index != OPEN}).total()
 
-    def _amount(self, names: Sequence[str], fixed: Point, once: Sequence[str]) -> int:
+    def counts(self, axes: Iterable[str], among: Mapping[str, Container[int]]) -> Counter[Point]:
+        """How many combinations of all answers each legal one of these questions stands for.
+
+        Only some of the answers are taken, by question: the numbers of their values. A text counts once.
+        """
+        return self._amounts(self.names, among, [name for name in self.names if self.is_text(name)], axes)
+
+    def _amounts(
+        self, names: Sequence[str], among: Mapping[str, Container[int]], once: Sequence[str], axes: Iterable[str] = ()
+    ) -> Counter[Point]:
         """Counts question by question, and forgets an answer as soon as no later question is limited by it."""
+        kept = {self._position[name] for name in axes}
         states: Counter[Point] = Counter([self.start])
-        for name, forgotten in zip(names, self._forgotten(tuple(names)), strict=True):
+        for name, unneeded in zip(names, self._forgotten(tuple(names)), strict=True):
             number = self._position[name]
+            forgotten = [position for position in unneeded if position not in kept]
             following: Counter[Point] = Counter()
             for state, amount in states.items():
-                options = [index for index in self.options(name, state) if fixed[number] in {OPEN, index}]
+                options = [index for index in self.options(name, state) if name not in among or index in among[name]]
                 for index in options[:1] if name in once else options:
                     following[_opened((*state[:number], index, *state[number + 1 :]), forgotten)] += amount
             states = following
-        return states.total()
+        return states
 
     def _forgotten(self, names: tuple[str, ...]) -> list[list[int]]:
         """The positions of the answers that limit no later question, for each of these questions."""
