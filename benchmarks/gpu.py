@@ -4,10 +4,10 @@
     python benchmarks/gpu.py run build/gpu [--rounds 3]            # there: needs a framework, no network, no tyro
     python benchmarks/gpu.py run build/gpu --device cpu            # tiny sizes, to see that it works
 
-`run` is for a machine with PyTorch, and JAX with Flax and Optax; what it lacks is left out, and that is said. All take
-turns, each in a process of its own: the plain loop (`workers/plain_gpt.py`) and PyTorch's twin, both with and without
-torch.compile, and JAX's twin, which is always compiled. Utilization is of the H200's 989 teraflops in bfloat16; beside
-the usual count of a token's operations stands that of the weights alone, 6 for each.
+`run` is for a machine with PyTorch, and JAX with Optax and Flax or Equinox; what it lacks is left out, and that is
+said. All take turns, each in a process of its own: the plain loop (`workers/plain_gpt.py`) and PyTorch's twin, both
+with and without torch.compile, and JAX's twins, which are always compiled. Utilization is of the H200's 989 teraflops
+in bfloat16; beside the usual count of a token's operations stands that of the weights alone, 6 for each.
 """
 
 from __future__ import annotations
@@ -35,18 +35,20 @@ CONTENDERS = {
     "plain, compiled": ("torch", "plain_gpt.py", "", "1"),
     "pytorch": ("torch", "gpt2_small.py", "pytorch", "0"),
     "pytorch, compiled": ("torch", "gpt2_small.py", "pytorch", "1"),
-    "jax": ("flax", "gpt2_small.py", "jax", "1"),
+    "jax, nnx": ("flax", "gpt2_small.py", "nnx", "1"),
+    "jax, equinox": ("equinox", "gpt2_small.py", "equinox", "1"),
 }
 """The package that each needs, its script, its repository, and whether it is compiled."""
 
 
 def prepare(folder: Path) -> None:
-    """Write both repositories."""
+    """Write the repositories."""
     sys.path.insert(0, str(CHECKOUT / "tests"))
     from repositories import resolve, write  # noqa: PLC0415 - needs labrig, which is not there where this runs
 
-    for framework in ("pytorch", "jax"):
-        write(resolve({"framework": framework, "example": "text"}), folder / framework)
+    write(resolve({"example": "text"}), folder / "pytorch")
+    for library in ("nnx", "equinox"):
+        write(resolve({"framework": "jax", "library": library, "example": "text"}), folder / library)
     print(f"{folder}: take it and {CHECKOUT / 'benchmarks'} to the GPU")
 
 

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate, combinations, permutations, product, starmap
+from itertools import accumulate, combinations, permutations
 
 from proof import Proof
 
@@ -66,8 +66,8 @@ class Cases:
         axes = [name for name in self._axes[task] if not self.space.is_text(name) and name not in self.growing]
         found: dict[frozenset[tuple[str, bytes]], Case] = {}
         without = self.space.counts(axes, {name: {least, UNASKED} for name, (least, _) in self.growing.items()})
-        for point, combinations in self.space.counts(axes, {}).items():
-            for most, count in ((False, without[point]), (True, combinations - without[point])):
+        for point, number in self.space.counts(axes, {}).items():
+            for most, count in ((False, without[point]), (True, number - without[point])):
                 answered = self._with(point, most=most)
                 files, answers = self.files(task, self._completed(answered)), self.space.answers(answered)
                 key = frozenset(files.items())
@@ -208,7 +208,9 @@ def covering(cases: Sequence[Case], rank: Callable[[Case], int]) -> list[Case]:
             file = path, case.files.get(path)
             holding[file] = holding.get(file, 0) | 1 << number
     both = {
-        holding[one] & holding[two] for one, two in combinations(holding, 2) if one[0] != two[0] and meet(one[0], two[0])
+        holding[one] & holding[two]
+        for one, two in combinations(holding, 2)
+        if one[0] != two[0] and meet(one[0], two[0])
     }
     pairs = [int("0" + "".join("01"[those >> case & 1] for those in both), base=2) for case in range(len(cases))]
     waiting = (1 << len(both)) - 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +39,7 @@ def runs_here(case: Case) -> bool:
     return case.task != "test" or why_not_run(case.answers["framework"], case.answers["python"]) is None
 
 
+NEEDS_COMPILER = pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
 CASES = {
     task: covering([case for case in EVERY[task] if case.commands], lambda case: 2 * is_usual(case) + runs_here(case))
     for task in TASKS
@@ -108,14 +110,16 @@ def test_a_repository_passes_its_own_tests(case: Case, run_case: RunCase) -> Non
         ("jax", "equinox", "two_jax_processes.py"),
         ("pytorch", "loop", "two_sharded_processes.py"),
         ("tensorflow", "keras", "two_tensorflow_processes.py"),
+        pytest.param("pytorch", "loop", "compiled_run.py", marks=NEEDS_COMPILER),
+        pytest.param("pytorch", "lightning", "compiled_run.py", marks=NEEDS_COMPILER),
     ],
 )
-def test_two_processes_train_as_one_does_and_go_on_after_a_kill(
+def test_a_repository_passes_what_takes_too_long_for_its_own_tests(
     framework: str, library: str, more: str, run_case: RunCase
 ) -> None:
     usual = {"framework": framework, "library": library, "example": "addition", "python": newest(framework)}
     case = next(one for one in EVERY["test"] if one.answers.items() >= usual.items())
     package = next(path.split("/")[1] for path in case.files if path.startswith("src/"))
     text = Path(__file__).with_name(more).read_text(encoding="utf-8")
-    files = {**case.files, "tests/test_two_processes.py": text.replace("from demo.", f"from {package}.").encode()}
+    files = {**case.files, "tests/test_more.py": text.replace("from demo.", f"from {package}.").encode()}
     assert " passed" in run_case(replace(case, files=files))

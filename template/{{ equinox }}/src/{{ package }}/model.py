@@ -15,6 +15,7 @@ from equinox.nn import Embedding, Linear, RMSNorm
 from jax import Array
 from jax.typing import DTypeLike
 
+from .attention import causal_attention
 from .config import Config, ModelConfig
 
 
@@ -32,8 +33,8 @@ class Attention(eqx.Module):
     def __call__(self, x_TD: Array) -> Array:
         qkv_T3HK = apply(self.qkv, x_TD).reshape(len(x_TD), 3, self.heads, -1)
         q_THK, k_THK, v_THK = jnp.moveaxis(qkv_T3HK, 1, 0)
-        y_THK = jax.nn.dot_product_attention(q_THK, k_THK, v_THK, is_causal=True)
-        return apply(self.out, y_THK.reshape(x_TD.shape))
+        y_1THK = causal_attention(q_THK[None], k_THK[None], v_THK[None])
+        return apply(self.out, y_1THK.reshape(x_TD.shape))
 
 
 class MLP(eqx.Module):

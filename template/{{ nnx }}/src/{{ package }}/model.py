@@ -13,6 +13,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
+from .attention import causal_attention
 from .config import Config, ModelConfig
 
 
@@ -25,7 +26,7 @@ class Attention(nnx.Module):
     def __call__(self, x_BTD: Array) -> Array:
         qkv_BT3HK = self.qkv(x_BTD).reshape(*x_BTD.shape[:2], 3, self.heads, -1)
         q_BTHK, k_BTHK, v_BTHK = jnp.moveaxis(qkv_BT3HK, 2, 0)
-        y_BTHK = jax.nn.dot_product_attention(q_BTHK, k_BTHK, v_BTHK, is_causal=True)
+        y_BTHK = causal_attention(q_BTHK, k_BTHK, v_BTHK)
         return self.out(y_BTHK.reshape(x_BTD.shape))
 
 

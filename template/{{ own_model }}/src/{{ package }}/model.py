@@ -19,7 +19,8 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        q_BHTK, k_BHTK, v_BHTK = self.qkv(x_BTD).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        qkv_BTHK = self.qkv(x_BTD).unflatten(-1, (3, self.heads, -1)).unbind(2)
+        q_BHTK, k_BHTK, v_BHTK = (part_BTHK.transpose(1, 2) for part_BTHK in qkv_BTHK)
         y_BHTK = F.scaled_dot_product_attention(q_BHTK, k_BHTK, v_BHTK, is_causal=True)
         return self.out(y_BHTK.transpose(1, 2).flatten(-2))
 
@@ -61,6 +62,11 @@ def make_model(config: Config) -> Transformer:
     """The model of a run before its first step: the seed decides the weights."""
     torch.manual_seed(config.seed)
     return Transformer(config.model, config.data.vocabulary, config.data.context)
+
+
+def loss_on(model: nn.Module, tokens_BT: Tensor, labels_BS: Tensor) -> Tensor:
+    """The loss of a model on a batch. Compiled as one function, it holds no logits in float32."""
+    return loss_of(model(tokens_BT, last=labels_BS.shape[1]), labels_BS)
 
 
 def loss_of(logits_BSP: Tensor, labels_BS: Tensor) -> Tensor:
