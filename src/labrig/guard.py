@@ -73,7 +73,7 @@ def _conflict_losses(merge: Merge, path: str, entry: Entry) -> Iterator[Loss]:
         missing = _lines(merge.store.read(entry)) - _lines(merge.store.read(result))
         stages = [merge.store.read(conflict.stages[n]) if n in conflict.stages else b"" for n in (1, 3)]
         removed = _lines(stages[0]) - _lines(stages[1])
-        for line in missing - removed:
+        for line in filter(str.strip, missing - removed):  # an empty line stands for nothing anywhere
             yield Loss(path, f"lost beside the conflict: {line.strip()[:SHOWN]!r}")
 
 
