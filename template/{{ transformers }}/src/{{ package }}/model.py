@@ -51,11 +51,7 @@ def from_hub(config: Config) -> PreTrainedModel:
     Raises RunError if it cannot be loaded, or is not of the shape that the configuration states.
     """
     asked = config.model
-    if not Path(asked.hub).is_dir() and not re.fullmatch(r"[0-9a-f]{40}", asked.revision):
-        raise RunError(
-            f"model.revision ({asked.revision!r}) must be the 40 digits of a commit of {asked.hub}, because a branch "
-            "can change; its page on the Hub lists them, under History"
-        )
+    check_commit("model.revision", asked.revision, asked.hub)
     try:
         there = AutoConfig.from_pretrained(asked.hub, revision=asked.revision or "main", trust_remote_code=False)
         shape = {
@@ -84,6 +80,15 @@ def from_hub(config: Config) -> PreTrainedModel:
             f"model.hub ({asked.hub}) cannot be loaded ({what}); look whether `hf download {asked.hub}` brings it"
         ) from error
     return model
+
+
+def check_commit(field: str, revision: str, hub: str) -> None:
+    """Raise RunError unless a model or a data set is in a folder, or is named by its commit on the Hub."""
+    if not Path(hub).is_dir() and not re.fullmatch(r"[0-9a-f]{40}", revision):
+        raise RunError(
+            f"{field} ({revision!r}) must be the 40 digits of a commit of {hub}, because a branch can change; its page "
+            "on the Hub lists them, under History"
+        )
 
 
 def logits_of(model: nn.Module, tokens_BT: Tensor, last: int, config: ModelConfig) -> Tensor:
