@@ -98,6 +98,11 @@ def logits_of(model: nn.Module, tokens_BT: Tensor, last: int, config: ModelConfi
     return logits_BSP.float()
 
 
+def loss_on(model: nn.Module, tokens_BT: Tensor, labels_BS: Tensor, config: ModelConfig) -> Tensor:
+    """The loss of a model on a batch. Compiled as one function, it holds no logits in float32."""
+    return loss_of(logits_of(model, tokens_BT, labels_BS.shape[1], config), labels_BS)
+
+
 def loss_of(logits_BSP: Tensor, labels_BS: Tensor) -> Tensor:
     """Mean cross-entropy in nats of the tokens that follow."""
     return F.cross_entropy(logits_BSP.flatten(0, 1), labels_BS.flatten())
