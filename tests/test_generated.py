@@ -112,6 +112,7 @@ def test_a_repository_passes_its_own_tests(case: Case, run_case: RunCase) -> Non
         ("tensorflow", "keras", "two_tensorflow_processes.py"),
         pytest.param("pytorch", "loop", "compiled_run.py", marks=NEEDS_COMPILER),
         pytest.param("pytorch", "lightning", "compiled_run.py", marks=NEEDS_COMPILER),
+        pytest.param("pytorch", "transformers", "compiled_run.py", marks=NEEDS_COMPILER),
     ],
 )
 def test_a_repository_passes_what_takes_too_long_for_its_own_tests(

@@ -9,10 +9,10 @@ import shutil
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, BinaryIO, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -55,16 +55,12 @@ class Split:
             tokens = tokens[:cut] if name == "train" else tokens[cut:]
         elif root.is_dir():
             files = list(documents(root)) if config.corpus else python_library(root)
-            version = [_version(file) for file in files] if config.corpus else sys.version
-            origin = _digest(config.test_fraction, seed, version)
-            tokens = _map(_join(files, CACHE / origin, config.test_fraction, seed) / f"{name}.bin")
+            versions = [version(file) for file in files] if config.corpus else sys.version
+            origin = digest(config.test_fraction, seed, versions)
+            tokens = joined((file.open("rb") for file in files), origin, name, config.test_fraction, seed)
         else:
             raise RunError(f"data.corpus ({config.corpus}) does not exist; give the path of a file or of a folder")
-        if len(tokens) <= config.context:
-            raise RunError(
-                f"data.corpus ({root}) has {len(tokens)} bytes for the {name} split, and one example takes "
-                f"{config.context + 1}, data.context and one more; give more text, or another data.test_fraction"
-            )
+        check_length(tokens, f"data.corpus ({root})", name, config)
         return cls(tokens, config, seed, origin)
 
     def __len__(self) -> int:
@@ -125,27 +121,39 @@ def python_library(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _join(files: Iterable[Path], folder: Path, test_fraction: float, seed: int) -> Path:
-    """The files, joined in `folder`, once, to train.bin and test.bin."""
+def joined(
+    documents: Iterable[BinaryIO], origin: str, name: Literal["train", "test"], test_fraction: float, seed: int
+) -> NDArray[np.uint8]:
+    """The bytes of a split of some documents. They are joined once, to train.bin and test.bin in a folder `origin`."""
+    folder = CACHE / origin
     if folder.exists():
-        return folder
+        return _map(folder / f"{name}.bin")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="partial-", dir=folder.parent) as partial:
-            joined = Path(partial) / "joined"
-            joined.mkdir()
-            with (joined / "train.bin").open("wb") as train, (joined / "test.bin").open("wb") as test:
-                for file in files:
-                    with file.open("rb") as source:
+            whole = Path(partial) / "whole"
+            whole.mkdir()
+            with (whole / "train.bin").open("wb") as train, (whole / "test.bin").open("wb") as test:
+                for document in documents:
+                    with document:
                         # By what is in it: a copy under another name never falls into the other split.
-                        share = int(_digest(seed, hashlib.file_digest(source, "sha256").digest()), 16) / 16**32
-                        source.seek(0)
-                        shutil.copyfileobj(source, test if share < test_fraction else train)
-            joined.rename(folder)
+                        share = int(digest(seed, hashlib.file_digest(document, "sha256").digest()), 16) / 16**32
+                        document.seek(0)
+                        shutil.copyfileobj(document, test if share < test_fraction else train)
+            whole.rename(folder)
     except OSError as error:
         if not folder.exists():  # or another process of the run was first, with the same bytes
             raise RunError(f"data.corpus cannot be joined in {folder.parent}: {error}") from error
-    return folder
+    return _map(folder / f"{name}.bin")
+
+
+def check_length(tokens: Sized, source: str, name: str, config: DataConfig, *, unit: str = "bytes") -> None:
+    """Raise RunError if a split is too short for one example."""
+    if len(tokens) <= config.context:
+        raise RunError(
+            f"{source} has {len(tokens)} {unit} for the {name} split, and one example takes {config.context + 1}, "
+            "data.context and one more; give more text, or another data.test_fraction"
+        )
 
 
 def _map(file: Path) -> NDArray[np.uint8]:
@@ -153,9 +161,9 @@ def _map(file: Path) -> NDArray[np.uint8]:
     return np.memmap(file, np.uint8, mode="r") if file.stat().st_size else np.zeros(0, np.uint8)
 
 
-def _version(file: Path) -> tuple[str, int, int]:
+def version(file: Path) -> tuple[str, int, int]:
     return str(file), file.stat().st_size, file.stat().st_mtime_ns
 
 
-def _digest(*values: object) -> str:
+def digest(*values: object) -> str:
     return hashlib.blake2b(repr(values).encode(), digest_size=16).hexdigest()

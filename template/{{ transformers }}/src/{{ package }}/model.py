@@ -51,11 +51,7 @@ def from_hub(config: Config) -> PreTrainedModel:
     Raises RunError if it cannot be loaded, or is not of the shape that the configuration states.
     """
     asked = config.model
-    if not Path(asked.hub).is_dir() and not re.fullmatch(r"[0-9a-f]{40}", asked.revision):
-        raise RunError(
-            f"model.revision ({asked.revision!r}) must be the 40 digits of a commit of {asked.hub}, because a branch "
-            "can change; its page on the Hub lists them, under History"
-        )
+    check_commit("model.revision", asked.revision, asked.hub)
     try:
         there = AutoConfig.from_pretrained(asked.hub, revision=asked.revision or "main", trust_remote_code=False)
         shape = {
@@ -86,11 +82,25 @@ def from_hub(config: Config) -> PreTrainedModel:
     return model
 
 
+def check_commit(field: str, revision: str, hub: str) -> None:
+    """Raise RunError unless a model or a data set is in a folder, or is named by its commit on the Hub."""
+    if not Path(hub).is_dir() and not re.fullmatch(r"[0-9a-f]{40}", revision):
+        raise RunError(
+            f"{field} ({revision!r}) must be the 40 digits of a commit of {hub}, because a branch can change; its page "
+            "on the Hub lists them, under History"
+        )
+
+
 def logits_of(model: nn.Module, tokens_BT: Tensor, last: int, config: ModelConfig) -> Tensor:
     """Logits float[B, S, P] of what follows each of the `last` tokens of int[B, T], each in [0, P)."""
     with computing(config, tokens_BT.device):
         logits_BSP: Tensor = model(input_ids=tokens_BT, logits_to_keep=last, use_cache=False).logits
     return logits_BSP.float()
+
+
+def loss_on(model: nn.Module, tokens_BT: Tensor, labels_BS: Tensor, config: ModelConfig) -> Tensor:
+    """The loss of a model on a batch. Compiled as one function, it holds no logits in float32."""
+    return loss_of(logits_of(model, tokens_BT, labels_BS.shape[1], config), labels_BS)
 
 
 def loss_of(logits_BSP: Tensor, labels_BS: Tensor) -> Tensor:

@@ -1,8 +1,10 @@
 """The text in tokens: its bytes, or what the tokenizer of `model.hub` makes of it."""
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +13,11 @@ from transformers import AutoTokenizer
 from . import data
 from .config import Config
 from .data import Split
+from .model import check_commit
 from .run import RunError
+
+STRINGS = {"string", "large_string"}
+"""What Arrow calls text."""
 
 
 @dataclass(frozen=True)
@@ -22,17 +28,45 @@ class TokenSplit(Split):
 
 
 def load_split(config: Config, name: Literal["train", "test"]) -> Split:
-    """The training or the test tokens. Raises RunError if there is no such corpus, or too little in it."""
-    split = Split.load(config.data, name, config.seed)
+    """The training or the test tokens. Raises RunError if there is no such text, or too little of it."""
+    split = from_hub(config, name) if config.data.hub else Split.load(config.data, name, config.seed)
     if not config.model.hub:
         return split
     tokens = tokenize(split.tokens.tobytes(), config)
-    if len(tokens) <= config.data.context:
-        raise RunError(
-            f"data.corpus has {len(tokens)} tokens for the {name} split, and one example takes "
-            f"{config.data.context + 1}, data.context and one more; give more text, or another data.test_fraction"
-        )
+    data.check_length(tokens, "the text", name, config.data, unit="tokens")
     return TokenSplit(tokens, config.data, config.seed, split.origin, len(split.tokens) / len(tokens))
+
+
+def from_hub(config: Config, name: Literal["train", "test"]) -> Split:
+    """The bytes of `data.hub`, each row of it whole in one split. Raises RunError as `load_split` does."""
+    asked, seed = config.data, config.seed
+    rows = hub_rows(config)
+    folder = Path(asked.hub)
+    version = [data.version(file) for file in data.documents(folder)] if folder.is_dir() else asked.revision
+    origin = data.digest(asked.test_fraction, seed, asked.hub, version, asked.column)
+    documents: Iterator[BinaryIO] = (io.BytesIO(text.encode()) for text in rows[asked.column])
+    tokens = data.joined(documents, origin, name, asked.test_fraction, seed)
+    data.check_length(tokens, f"data.hub ({asked.hub})", name, asked)
+    return Split(tokens, asked, seed, origin)
+
+
+def hub_rows(config: Config) -> Any:
+    """The split `train` of `data.hub`, with its column of text; no code that comes with it is run."""
+    import datasets  # only here, because the import takes a while
+
+    datasets.disable_progress_bars()
+    asked = config.data
+    check_commit("data.revision", asked.revision, asked.hub)
+    try:
+        cache = str(data.CACHE / "hub")
+        rows: Any = datasets.load_dataset(asked.hub, revision=asked.revision or None, split="train", cache_dir=cache)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        what = str(error.__cause__ or error).splitlines()[0]
+        raise RunError(f"data.hub ({asked.hub}) cannot be loaded ({what})") from error
+    texts = [column for column, feature in rows.features.items() if getattr(feature, "dtype", "") in STRINGS]
+    if asked.column not in texts:
+        raise RunError(f"data.column ({asked.column!r}) must be a column with text of {asked.hub}: {', '.join(texts)}")
+    return rows
 
 
 def tokenize(text: bytes, config: Config) -> NDArray[np.unsignedinteger[Any]]:
