@@ -48,21 +48,26 @@ def cover(space: Space, targets: Targets, shows: Shows, seed: int) -> list[Point
 # Three answers at once
 
 
-def three_way(space: Space, seed: int) -> list[Point]:
-    """Combinations in which every three answers that can be given together are given together."""
-    return cover(space, triples(space), shown_triples, seed)
-
-
 def triples(space: Space) -> dict[Slot, dict[Hashable, Point]]:
     """Every legal combination of the answers to three questions.
 
     Of a text, the first four samples that are legal; of several choices, none, each by itself, and all.
     """
     kept = {name: _kept(space, name) for name in space.names}
+    tied = linked(space)
+    known: dict[Slot, tuple[Point, ...]] = {}  # of the questions among three that others have to do with
     found: dict[Slot, dict[Hashable, Point]] = {}
     for slot in itertools.combinations(range(len(space.names)), 3):
-        points = space.legal([space.names[number] for number in slot], kept)
-        found[slot] = {itemgetter(*slot)(point): point for point in points}
+        some, free = tuple(n for n in slot if n in tied), [n for n in slot if n not in tied]
+        if some not in known:
+            known[some] = space.legal([space.names[number] for number in some], kept)
+        wanted = found[slot] = {}
+        for point in known[some]:
+            for indexes in itertools.product(*(kept[space.names[number]] for number in free)):
+                whole = list(point)
+                for number, index in zip(free, indexes, strict=True):
+                    whole[number] = index
+                wanted[itemgetter(*slot)(whole)] = tuple(whole)
     return found
 
 
@@ -71,6 +76,12 @@ def shown_triples(point: Point, slots: Iterable[Slot]) -> Iterator[tuple[Slot, H
     for slot in slots:
         first, second, third = slot
         yield slot, (point[first], point[second], point[third])
+
+
+def linked(space: Space) -> set[int]:
+    """The questions that are limited by others, or limit them."""
+    closures = [space.closure([name]) for name in space.names]
+    return {space.names.index(name) for closure in closures if len(closure) > 1 for name in closure}
 
 
 def _kept(space: Space, name: str) -> set[int]:
@@ -182,10 +193,10 @@ class Assembly:
         """A combination that agrees with one point of each list."""
         # Answers that only one list decides, and that have nothing to do with others, cannot disagree.
         deciding = Counter(number for points in choices for number, index in enumerate(points[0]) if index != OPEN)
-        kept = itemgetter(*[number for number in deciding if deciding[number] > 1 or number in self._limited], -1, -1)
+        kept = itemgetter(*[number for number in deciding if deciding[number] > 1 or number in self._linked], -1, -1)
         steps: list[Step] = []
         decided: set[int] = set()
-        for points in choices:  # all points of a list decide the same questions
+        for points in sorted(choices, key=len):  # to try little; all points of a list decide the same questions
             own = {number for number, index in enumerate(points[0]) if index != OPEN}
             shared = self.space.getter(self.space.names[number] for number in own & decided)
             alike: dict[Point, list[Point]] = defaultdict(list)
@@ -196,11 +207,8 @@ class Assembly:
         return self._agreeing(self.space.start, steps)
 
     @cached_property
-    def _limited(self) -> set[int]:
-        """The questions that are limited by others, or limit them."""
-        names = self.space.names
-        linked = [self.space.closure([name]) for name in names]
-        return {names.index(name) for closure in linked if len(closure) > 1 for name in closure}
+    def _linked(self) -> set[int]:
+        return linked(self.space)
 
     def _agreeing(self, point: Point, steps: list[Step]) -> Point | None:
         if not steps:

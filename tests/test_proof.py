@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from copier_reference import Reference, differences
-from covering import Assembly, Slot, three_way, triples
+from covering import Assembly, Slot, cover, shown_triples, triples
 from formats import Checker
 from proof import SEED, Proof
 from proof_report import Report
@@ -87,8 +87,8 @@ def test_the_combinations_are_those_that_the_questions_allow(space: Space) -> No
 def test_whole_repositories_with_every_three_answers_are_well_formed(
     proof: Proof, checker: Checker, proof_report: Report
 ) -> None:
-    rows = three_way(proof.space, SEED)
     wanted = triples(proof.space)
+    rows = cover(proof.space, wanted, shown_triples, SEED)
     shown = {slot: set(map(itemgetter(*slot), rows)) for slot in wanted}
     missing = {slot: wanted[slot].keys() - shown[slot] for slot in wanted if wanted[slot].keys() - shown[slot]}
     assert missing == {}, "the covering array is complete"
