@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
@@ -307,7 +307,14 @@ def ruff_check(contents: Sequence[Content], folder: Path) -> Iterator[tuple[Cont
 
 
 def ruff_format(contents: Sequence[Content], folder: Path) -> Iterator[tuple[Content, str]]:
-    roots = python_roots(contents, folder)
+    """No file depends on another one here: each stands alone under every set of settings."""
+    roots = {}
+    for number, settings in enumerate(ruff_settings(contents)):
+        write(folder / str(number) / "pyproject.toml", settings.content)
+        for index, content in enumerate(content for content in contents if content.suffix in PYTHON):
+            place = f"{number}-{index}/{PurePosixPath(content.path).name}"
+            write(folder / str(number) / place, content.content)
+            roots[place] = content
     lines = output(ruff("format", "--check"), folder, accepted=[1, 2])
     yield from ((content, f"it would be reformatted: {line}") for content, line in in_roots(roots, lines))
 
@@ -400,7 +407,7 @@ def poetry(contents: Sequence[Content], folder: Path) -> Iterator[tuple[Content,
     placed(contents, folder)
     program = """
 import tomllib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from poetry.factory import Factory
 for path in sorted(Path().glob("*/pyproject.toml")):
     result = Factory.validate(tomllib.loads(path.read_text(encoding="utf-8")), strict=True)
@@ -416,7 +423,7 @@ def poe(contents: Sequence[Content], folder: Path) -> Iterator[tuple[Content, st
     placed(seen, folder)
     program = """
 import contextlib, functools, io, tomllib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from poethepoet.app import PoeThePoet
 from poethepoet.options.base import PoeOptions
 PoeOptions.get_fields = classmethod(functools.cache(PoeOptions.get_fields.__func__))  # the same for every file
@@ -545,7 +552,7 @@ def kubernetes(contents: Sequence[Content], folder: Path) -> Iterator[tuple[Cont
         filled = content.text.replace("${ARGUMENTS}", '["1"]')
         write(folder / str(number) / content.path, re.sub(r"\$\{\w+\}", "1", filled).encode())
     program = """
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 import yaml
 from kubernetes_validate import ValidationError, validate
 from kubeflow_trainer_api.models.jobset_v1alpha2_job_set import JobsetV1alpha2JobSet
@@ -584,7 +591,7 @@ def skypilot(contents: Sequence[Content], folder: Path) -> Iterator[tuple[Conten
     program = """
 import os
 os.environ |= {"HOME": os.getcwd(), "SKYPILOT_DISABLE_USAGE_COLLECTION": "1"}
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 import sky
 for path in sorted(Path().glob("*/launch/skypilot/*.yaml")):
     try:
@@ -603,7 +610,7 @@ def modal(contents: Sequence[Content], folder: Path) -> Iterator[tuple[Content, 
     placed(contents, folder)
     program = """
 import runpy
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 for path in sorted(Path().glob("*/launch/modal/*.py")):
     try:
         runpy.run_path(str(path))
