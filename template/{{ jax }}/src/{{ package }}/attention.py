@@ -4,6 +4,7 @@ Axes, as the suffix of a name spells them: B batch, T tokens, H heads, K width o
 """
 
 import functools
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ def causal_attention(q_BTHK: Array, k_BTHK: Array, v_BTHK: Array) -> Array:
     """
     width = q_BTHK.shape[-1]
     fits = q_BTHK.dtype == jnp.bfloat16 and width % 8 == 0 and width <= 128
-    kernel = "cudnn" if fits and _has_cudnn_kernel() else None
+    kernel: Literal["cudnn"] | None = "cudnn" if fits and _has_cudnn_kernel() else None
     return jax.nn.dot_product_attention(q_BTHK, k_BTHK, v_BTHK, is_causal=True, implementation=kernel)
 
 

@@ -5,6 +5,7 @@ resume, and every number of devices sees the same examples. The bytes stay on di
 """
 
 import hashlib
+import io
 import shutil
 import sys
 import sysconfig
@@ -12,7 +13,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -25,6 +26,9 @@ SAMPLE = SampleConfig(prompt="def ", length=500, temperature=0.8, seed=0)
 
 CACHE = Path("data")
 """Where the files of a folder are kept, joined into one file for each split."""
+
+Document = io.BufferedReader | io.BytesIO
+"""A file, or what stands for one."""
 
 
 class Batch(NamedTuple):
@@ -122,7 +126,7 @@ def python_library(folder: Path) -> Iterator[Path]:
 
 
 def joined(
-    documents: Iterable[BinaryIO], origin: str, name: Literal["train", "test"], test_fraction: float, seed: int
+    documents: Iterable[Document], origin: str, name: Literal["train", "test"], test_fraction: float, seed: int
 ) -> NDArray[np.uint8]:
     """The bytes of a split of some documents. They are joined once, to train.bin and test.bin in a folder `origin`."""
     folder = CACHE / origin

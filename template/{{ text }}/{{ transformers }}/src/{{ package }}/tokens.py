@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +44,7 @@ def from_hub(config: Config, name: Literal["train", "test"]) -> Split:
     folder = Path(asked.hub)
     version = [data.version(file) for file in data.documents(folder)] if folder.is_dir() else asked.revision
     origin = data.digest(asked.test_fraction, seed, asked.hub, version, asked.column)
-    documents: Iterator[BinaryIO] = (io.BytesIO(text.encode()) for text in rows[asked.column])
+    documents = (io.BytesIO(text.encode()) for text in rows[asked.column])
     tokens = data.joined(documents, origin, name, asked.test_fraction, seed)
     data.check_length(tokens, f"data.hub ({asked.hub})", name, asked)
     return Split(tokens, asked, seed, origin)
@@ -53,6 +53,7 @@ def from_hub(config: Config, name: Literal["train", "test"]) -> Split:
 def hub_rows(config: Config) -> Any:
     """The split `train` of `data.hub`, with its column of text; no code that comes with it is run."""
     import datasets  # only here, because the import takes a while
+    from datasets.exceptions import DatasetsError
 
     datasets.disable_progress_bars()
     asked = config.data
@@ -60,7 +61,7 @@ def hub_rows(config: Config) -> Any:
     try:
         cache = str(data.CACHE / "hub")
         rows: Any = datasets.load_dataset(asked.hub, revision=asked.revision or None, split="train", cache_dir=cache)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+    except (OSError, ValueError, DatasetsError) as error:
         what = str(error.__cause__ or error).splitlines()[0]
         raise RunError(f"data.hub ({asked.hub}) cannot be loaded ({what})") from error
     texts = [column for column, feature in rows.features.items() if getattr(feature, "dtype", "") in STRINGS]
