@@ -6,6 +6,7 @@ It compiles everything twice over, which takes too long for the tests that a use
 import dataclasses
 import os
 import socket
+from collections.abc import Callable
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
@@ -13,22 +14,24 @@ import jax
 import pytest
 from demo.config import Config
 from demo.train import train
-from test_train import assert_same, kill_after_step, longer, result, straight_longer
+from test_train import assert_same, kill_after_step, longer, result, straight_longer, train_and_wait
 
 __all__ = ["longer", "straight_longer"]  # fixtures
 
 
-def train_as(rank: int, config: Config, root: Path, port: int) -> None:
+def train_as(rank: int, config: Config, root: Path, port: int, how: Callable[[Config, Path], object]) -> None:
     """Train as one of two processes with one device each, in the environment that torchrun makes for them."""
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     jax.config.update("jax_num_cpu_devices", 1)
-    train(config, root)
+    how(config, root)
 
 
-def start_two(processes: ForkServerContext, config: Config, root: Path) -> list[ForkServerProcess]:
+def start_two(
+    processes: ForkServerContext, config: Config, root: Path, how: Callable[[Config, Path], object] = train
+) -> list[ForkServerProcess]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    pair = [processes.Process(target=train_as, args=(rank, config, root, port)) for rank in range(2)]
+    pair = [processes.Process(target=train_as, args=(rank, config, root, port, how)) for rank in range(2)]
     for process in pair:
         process.start()
     return pair
@@ -47,7 +50,8 @@ def test_two_processes_train_as_one_does_and_go_on_after_a_kill(
 ) -> None:
     config = dataclasses.replace(longer, shard=shard)
     train_with_two(processes, config, tmp_path / "two")
-    kill_after_step(15, tmp_path / "killed" / config.name, start_two(processes, config, tmp_path / "killed"))
+    waiting = start_two(processes, config, tmp_path / "killed", train_and_wait)
+    kill_after_step(15, tmp_path / "killed" / config.name, waiting)
     train_with_two(processes, config, tmp_path / "killed")
 
     one, two, killed = (result(root, config) for root in (straight_longer, tmp_path / "two", tmp_path / "killed"))

@@ -8,7 +8,7 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 from demo.config import Config
-from test_train import assert_same, kill_after_step, longer, result, start_two, train_with_two
+from test_train import assert_same, kill_after_step, longer, result, start_two, train_and_wait, train_with_two
 
 __all__ = ["longer"]  # a fixture
 
@@ -18,6 +18,7 @@ def test_two_processes_that_divide_the_weights_go_on_after_a_kill(
 ) -> None:
     sharded = dataclasses.replace(longer, shard=True)
     train_with_two(processes, sharded, tmp_path / "two")
-    kill_after_step(15, tmp_path / "killed" / longer.name, start_two(processes, sharded, tmp_path / "killed"))
+    waiting = start_two(processes, sharded, tmp_path / "killed", train_and_wait)
+    kill_after_step(15, tmp_path / "killed" / longer.name, waiting)
     train_with_two(processes, sharded, tmp_path / "killed")
     assert_same(result(tmp_path / "killed", sharded), result(tmp_path / "two", sharded))

@@ -5,27 +5,30 @@ Each imports TensorFlow and traces everything, which takes too long for the test
 
 import os
 import socket
+from collections.abc import Callable
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
 import pytest
 from demo.config import Config
 from demo.train import train
-from test_train import assert_same, kill_after_step, longer, result, straight_longer
+from test_train import assert_same, kill_after_step, longer, result, straight_longer, train_and_wait
 
 __all__ = ["longer", "straight_longer"]  # fixtures
 
 
-def train_as(rank: int, config: Config, root: Path, port: int) -> None:
+def train_as(rank: int, config: Config, root: Path, port: int, how: Callable[[Config, Path], object]) -> None:
     """Train as one of two processes, in the environment that torchrun makes for them."""
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    train(config, root)
+    how(config, root)
 
 
-def start_two(processes: ForkServerContext, config: Config, root: Path) -> list[ForkServerProcess]:
+def start_two(
+    processes: ForkServerContext, config: Config, root: Path, how: Callable[[Config, Path], object] = train
+) -> list[ForkServerProcess]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    pair = [processes.Process(target=train_as, args=(rank, config, root, port)) for rank in range(2)]
+    pair = [processes.Process(target=train_as, args=(rank, config, root, port, how)) for rank in range(2)]
     for process in pair:
         process.start()
     return pair
@@ -42,7 +45,8 @@ def test_two_processes_train_as_one_does_and_go_on_after_a_kill(
     processes: ForkServerContext, straight_longer: Path, longer: Config, tmp_path: Path
 ) -> None:
     train_with_two(processes, longer, tmp_path / "two")
-    kill_after_step(15, tmp_path / "killed" / longer.name, start_two(processes, longer, tmp_path / "killed"))
+    waiting = start_two(processes, longer, tmp_path / "killed", train_and_wait)
+    kill_after_step(15, tmp_path / "killed" / longer.name, waiting)
     train_with_two(processes, longer, tmp_path / "killed")
 
     one, two, killed = (result(root, longer) for root in (straight_longer, tmp_path / "two", tmp_path / "killed"))
