@@ -1,6 +1,7 @@
 """Data parallel: one process per device, with all weights or a share of them. One process alone runs the same code."""
 
 import os
+import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -135,6 +136,9 @@ def stop() -> None:
     if dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
+        # DistributedDataParallel keeps the threads of the group, one of which may still have to free a tensor of the
+        # last messages. If Python ended first, that would abort the process, long after all was done.
+        time.sleep(0.2)
 
 
 def whole(tensor: Any) -> Tensor:
