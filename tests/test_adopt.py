@@ -497,7 +497,7 @@ def test_who_made_most_commits_is_the_author_where_nobody_is_named(
             ["CITATION.cff", "AGENTS.md", "EXPERIMENTS.md"],
         ),
         (SCRIPTS, ["--level", "full"], ["src/demo/train.py", "AGENTS.md", "requirements/cpu.txt"], ["README.md"]),
-        pytest.param(FLAT, ["--level", "full"], ["pyproject.toml"], ["src/tide/train.py"], marks=pytest.mark.complete),
+        pytest.param(FLAT, ["--level", "full"], ["pyproject.toml"], ["src/tide/train.py"], marks=pytest.mark.release),
     ],
 )
 def test_a_level_says_how_much_is_taken(
@@ -674,7 +674,7 @@ def test_what_is_not_committed_is_neither_read_nor_touched(adopter: Workshop) ->
     assert done.object["answers"]["framework"] == "pytorch"
 
 
-@pytest.mark.complete
+@pytest.mark.release
 def test_a_folder_of_a_larger_repository_can_be_adopted(adopter: Workshop) -> None:
     start(adopter, {f"lens/{path}": content for path, content in SRC.items()} | {"other.txt": "x\n"})
     done = adopter.labrig("adopt", "lens", "--template", str(adopter.template), "--template-version", "v1.0.0", "--yes")
@@ -807,7 +807,7 @@ def test_without_a_name_for_the_commits_nothing_is_written(adopter: Workshop) ->
     assert git(adopter.root, "for-each-ref", "--format=%(refname)") == "refs/heads/main"
 
 
-@pytest.mark.complete
+@pytest.mark.release
 @pytest.mark.parametrize("name", SHAPES)
 def test_plain_copier_leaves_out_the_same_files(name: str, adopter: Workshop) -> None:
     start(adopter, SHAPES[name], f"{name}-net")
@@ -833,7 +833,7 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("line_ends", ["true", pytest.param("input", marks=pytest.mark.complete)])
+@pytest.mark.parametrize("line_ends", ["true", pytest.param("input", marks=pytest.mark.release)])
 def test_no_setting_of_git_changes_an_adoption(line_ends: str, adopter: Workshop) -> None:
     start(adopter, FLAT)
     assert adopt(adopter, "--branch", "plain").code == 0
@@ -879,7 +879,7 @@ def test_a_repository_in_any_state_is_adopted_and_left_as_it_was(kind: str, adop
         assert not lines(content) - lines(after[path]), path
 
 
-@pytest.mark.complete
+@pytest.mark.release
 def test_a_kill_at_any_moment_leaves_the_whole_branch_or_none(adopter: Workshop) -> None:
     start(adopter, FLAT)
     before = adopter.state()

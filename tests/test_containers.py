@@ -143,7 +143,7 @@ def managers(usual: Sequence[str]) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("image", managers(("uv", "conda")), indirect=True)
+@pytest.mark.parametrize("image", managers(("uv",)), indirect=True)
 def test_the_image_of_docker_is_built_from_the_lock_and_trains(image: Image) -> None:
     patterns = (image.context / ".dockerignore").read_text()
     started: list[str] = []

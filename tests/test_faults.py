@@ -316,7 +316,7 @@ def step(number: int) -> Callable[[], bool]:
     return lambda: next(steps) >= number
 
 
-@pytest.mark.complete
+@pytest.mark.release
 def test_d11_a_kill_at_any_moment_leaves_the_old_state_or_the_new_one(large: Workshop) -> None:
     saved = large.folder / "saved"
     shutil.copytree(large.root, saved, symlinks=True)
@@ -355,7 +355,7 @@ def restore(workshop: Workshop, saved: Path) -> None:
     shutil.copytree(saved, workshop.root, symlinks=True)
 
 
-@pytest.mark.complete
+@pytest.mark.release
 def test_d11_a_kill_from_outside_at_random_moments(large: Workshop) -> None:
     saved = large.folder / "saved"
     shutil.copytree(large.root, saved, symlinks=True)
@@ -430,7 +430,7 @@ def test_a_full_disk_changes_nothing(large: Workshop, limit: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "moment", [pytest.param(moment, marks=pytest.mark.complete if moment % 39 else []) for moment in range(0, 118, 13)]
+    "moment", [pytest.param(moment, marks=pytest.mark.release if moment % 39 else []) for moment in range(0, 118, 13)]
 )
 def test_an_exchange_that_the_disk_refuses_half_way_is_undone(
     large: Workshop, monkeypatch: pytest.MonkeyPatch, moment: int

@@ -12,6 +12,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ def runs_here(case: Case) -> bool:
     return case.task != "test" or why_not_run(case.answers["framework"], case.answers["python"]) is None
 
 
+KINDS = {"types": ("framework", "library", "type_checker"), "test": ("framework", "library", "example")}
+OLDEST = choices("python")[0]
 NEEDS_COMPILER = pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
 CASES = {
     task: covering([case for case in EVERY[task] if case.commands], lambda case: 2 * is_usual(case) + runs_here(case))
@@ -47,15 +50,20 @@ CASES = {
 
 
 def parameters(task: str) -> Iterator[Any]:
-    """The cases of a task. The default run takes the usual one.
+    """The cases of a task. The default run takes the usual one, CI some of the others, and a release the rest.
 
-    A release takes the types for all Pythons but the oldest, and the tests on those between the oldest and the newest.
+    CI lints all. It takes the types once for each library and type checker, the tests once for each example: on the
+    oldest Python, and with all that can be added, if there is such a case.
     """
-    oldest = choices("python")[0]
+    fullest: dict[str, tuple[tuple[bool, ...], Case]] = {}
     for case in CASES[task]:
-        python = str(case.answers.get("python", oldest))
-        again = {"types": python != oldest, "test": oldest < python < str(newest(case.answers["framework"]))}
-        left = pytest.mark.release if again.get(task) else pytest.mark.complete
+        kind = case.name if task == "lint" else str([case.answers.get(name) for name in KINDS[task]])
+        is_oldest = case.answers.get("python", OLDEST) == OLDEST
+        rank = runs_here(case), is_oldest, bool(case.answers.get("launchers"))
+        fullest[kind] = max(fullest.get(kind, (rank, case)), (rank, case), key=itemgetter(0))
+    seen = {case.name for _, case in fullest.values()}
+    for case in CASES[task]:
+        left = pytest.mark.complete if case.name in seen else pytest.mark.release
         yield pytest.param(case, id=f"{task}-{case.name}", marks=[] if is_usual(case) else [left])
 
 

@@ -233,7 +233,7 @@ def test_nothing_of_the_users_is_lost(store: Store, template: list[Operation], u
     look(store, template, user)
 
 
-@pytest.mark.complete
+@pytest.mark.release
 def test_nothing_of_the_users_is_lost_in_2000_cases(store: Store) -> None:
     outcomes: Counter[str] = Counter()
 

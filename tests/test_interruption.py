@@ -19,7 +19,7 @@ from repositories import ROOT
 from labrig.render import Template
 
 LABRIG = [sys.executable, "-m", "labrig"]
-SAMPLES = pytest.mark.parametrize("times", [9, pytest.param(30, marks=pytest.mark.complete)])
+SAMPLES = pytest.mark.parametrize("times", [9, pytest.param(30, marks=pytest.mark.release)])
 
 
 @pytest.fixture(scope="module")

@@ -30,14 +30,11 @@ ANSWER = re.compile(r"""(\w+)=('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\[[^\]]*\]|[^
 
 
 def each(mutants: list[Mutant], quick: int = 0) -> pytest.MarkDecorator:
-    """One test for each defect; the default run plants the first few alone, CI one for each tool, join and task."""
-    seen: set[str] = set()
-    parameters = []
-    for number, mutant in enumerate(mutants):
-        again = mutant.found_by in seen and mutant.found_by in {*TOOLS, *JOINS, "test"}
-        left = pytest.mark.release if again else pytest.mark.complete
-        parameters.append(pytest.param(mutant, id=mutant.defect, marks=[] if number < quick else [left]))
-        seen.add(mutant.found_by)
+    """One test for each defect; the default run plants the first few alone, a release all others."""
+    parameters = [
+        pytest.param(mutant, id=mutant.defect, marks=[] if number < quick else [pytest.mark.release])
+        for number, mutant in enumerate(mutants)
+    ]
     return pytest.mark.parametrize("mutant", parameters)
 
 

@@ -99,7 +99,7 @@ def test_whole_repositories_with_every_three_answers_are_well_formed(
     proof_report.figures["sets of three answers"] = sum(len(values) for values in wanted.values())
 
 
-@pytest.mark.parametrize("amount", [2_000, pytest.param(20_000, marks=pytest.mark.complete)])
+@pytest.mark.parametrize("amount", [2_000, pytest.param(20_000, marks=pytest.mark.release)])
 def test_whole_repositories_of_random_answers_are_well_formed(amount: int, proof: Proof, proof_report: Report) -> None:
     known = {(content.path, content.content) for content in proof.contents}
     seeds = range(SEED + 100, SEED + 100 + amount // COMBINATIONS_OF_A_SEED)
@@ -176,7 +176,7 @@ def test_every_seam_between_two_texts_is_looked_at(proof: Proof) -> None:
                 )
 
 
-@pytest.mark.parametrize("amount", [50, pytest.param(500, marks=pytest.mark.complete)])
+@pytest.mark.parametrize("amount", [50, pytest.param(500, marks=pytest.mark.release)])
 def test_copier_renders_the_same_files(amount: int, plain_template: Path, proof_report: Report) -> None:
     reference = Reference(plain_template)
     factors = Factors(Template(plain_template), constants={"_src_path": str(plain_template)})

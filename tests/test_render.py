@@ -48,7 +48,7 @@ def reference(plain_template: Path) -> Reference:
     return Reference(plain_template)
 
 
-@pytest.mark.parametrize("step", [23, pytest.param(1, marks=pytest.mark.complete)])
+@pytest.mark.parametrize("step", [23, pytest.param(1, marks=pytest.mark.release)])
 def test_legal_combinations_of_choices_render_as_copier_renders_them(
     step: int, reference: Reference, plain_template: Path
 ) -> None:
@@ -65,7 +65,7 @@ def test_legal_combinations_of_choices_render_as_copier_renders_them(
     assert count > 1000 // step
 
 
-@pytest.mark.parametrize("times", [50, pytest.param(300, marks=pytest.mark.complete)])
+@pytest.mark.parametrize("times", [50, pytest.param(300, marks=pytest.mark.release)])
 def test_random_answers_to_all_questions_render_as_copier_renders_them(
     times: int, reference: Reference, plain_template: Path
 ) -> None:
@@ -131,9 +131,7 @@ def test_what_is_no_path_is_not_excluded(text: str, template: Template) -> None:
         template.resolve({"exclude": text}, folder_name="demo")
 
 
-@pytest.mark.parametrize(
-    "number", [0, 1, 2, *(pytest.param(more, marks=pytest.mark.complete) for more in range(3, 10))]
-)
+@pytest.mark.parametrize("number", [0, 1, 2, *(pytest.param(more, marks=pytest.mark.release) for more in range(3, 10))])
 def test_the_copier_command_writes_the_same_tree(number: int, tmp_path: Path, plain_template: Path) -> None:
     repository = tmp_path / "template"
     _git_copy(plain_template, repository)

@@ -24,7 +24,7 @@ QUICK = [tool for tool in TOOLS if tool not in {"formats", *SLOW, *LARGE}]  # te
     [
         *((tool, 1) for tool in QUICK),
         *((tool, 16) for tool in SLOW),
-        *(pytest.param(tool, 1, marks=pytest.mark.complete) for tool in (*SLOW, *LARGE)),
+        *(pytest.param(tool, 1, marks=pytest.mark.release) for tool in (*SLOW, *LARGE)),
     ],
 )
 def test_a_tool_finds_nothing_in_any_content(
