@@ -159,7 +159,7 @@ def test_a_manifest_that_is_filled_in_by_hand_is_what_launch_creates(
 ) -> None:
     repository = made("pytorch", python_of, kubectl)
     asked = ("--nodes", nodes, "--processes", "1", "--gpus", "1", "--cpus", "4", "--memory", "16Gi")
-    repository.launch("--on", "kubernetes", *asked, "--", "baseline", "--optim.lr", "3e-4")
+    repository.launch("--on", "kubernetes", *asked, "--", "baseline", "--seed", "1")
     (by_launch,) = created(kubectl)
     (receipt,) = json.loads(repository.path("baseline", "launch.json").read_text())
     values = {
