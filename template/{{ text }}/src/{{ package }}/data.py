@@ -147,7 +147,9 @@ def joined(
             whole.rename(folder)
     except OSError as error:
         if not folder.exists():  # or another process of the run was first, with the same bytes
-            raise RunError(f"data.corpus cannot be joined in {folder.parent}: {error}") from error
+            raise RunError(
+                f"the text cannot be joined in {folder.parent} ({error}); it has to be a folder with room for it"
+            ) from error
     return _map(folder / f"{name}.bin")
 
 
