@@ -31,3 +31,8 @@ def make_model(config: Config) -> MLP:
 def loss_of(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean cross-entropy in nats of the tokens that follow."""
     return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+
+
+def loss_on(model: nn.Module, tokens: Tensor, labels: Tensor) -> Tensor:
+    """The loss of a model on a batch."""
+    return loss_of(model(tokens, last=labels.shape[1]), labels)
