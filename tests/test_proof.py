@@ -61,15 +61,21 @@ def free_threaded(each: dict[str, str]) -> list[str]:
     return found
 
 
+def servings(library: str, example: str) -> set[str]:
+    """How a model can be used elsewhere."""
+    if library in {"loop", "lightning"}:
+        return {"none", "onnx", "fastapi"}
+    return {"none", "vllm"} if (library, example) == ("transformers", "text") else {"none"}
+
+
 def test_the_combinations_are_those_that_the_questions_allow(space: Space) -> None:
     without_modal = [some for some in choices("launchers") if "modal" not in some]
     beside = [{*some, notebooks} for some in choices("trackers") for notebooks in choices("notebooks")]
     unlocked = [layers for layers in beside if not layers & STACK["global_lock"].keys()]
     linked = sum(  # of framework, package manager, accelerator, python, checker, CI, launchers and more
         len(without_modal if each["accelerator"] in {"rocm", "tpu"} else choices("launchers"))
-        * len(STACK["examples"][each["framework"]])
         * (1 if (each["framework"], each["accelerator"]) == ("jax", "rocm") else len(choices("containers")))
-        * (len(choices("serving")) if each["framework"] == "pytorch" and library != "transformers" else 1)
+        * sum(len(servings(library, example)) for example in STACK["examples"][each["framework"]])
         * (
             len(beside)
             + len(unlocked)

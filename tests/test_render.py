@@ -285,6 +285,7 @@ def _changes_a_file(
             {"python": STACK["builds"][framework]["conda" if manager == "conda" else "pypi"]["python"][-1]},
         )
     ]
+    bases.append({"framework": "pytorch", "library": "transformers", "example": "text"})  # vLLM takes no others
     for base in bases:
         offer = template.offer(name, base, folder_name="demo")
         if any(choice == value and reason for _, choice, reason in offer.choices):

@@ -41,7 +41,7 @@ def save(
 
     Raises RunError if it cannot; then the ones before are as they were.
     """
-    with _writing(folder / f"{step:08d}") as partial:
+    with writing(folder / f"{step:08d}") as partial:
         model.save_pretrained(partial)
         torch.save(optimizer.state_dict(), partial / "optimizer.pt")
         torch.save(schedule.state_dict(), partial / "scheduler.pt")
@@ -52,7 +52,7 @@ def save(
 
 def save_best(folder: Path, step: int, model: PreTrainedModel) -> None:
     """Write the weights after `step`, then delete those that were the best before, as `save` does."""
-    with _writing(folder / f"best-{step:08d}") as partial:
+    with writing(folder / f"best-{step:08d}") as partial:
         model.save_pretrained(partial)
     for old in _bests(folder)[:-1]:
         _delete(old)
@@ -117,7 +117,7 @@ def _sums(folder: Path) -> str:
 
 
 @contextmanager
-def _writing(path: Path) -> Generator[Path]:
+def writing(path: Path) -> Generator[Path]:
     """A folder beside `path` to write files to. It becomes `path` in one step at the end; on an error nothing changes.
 
     Raises RunError if the system cannot write it.
