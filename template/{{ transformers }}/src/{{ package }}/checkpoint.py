@@ -2,7 +2,7 @@
 
 The folder `00000500`, in the Trainer's format, therefore always holds a complete state after step 500, whenever the
 process was killed, and the newest `best-00000500` the weights that had the lowest test loss. The model of either is
-there for `from_pretrained` of Transformers, too.
+there for `from_pretrained` of Transformers, too. With `model.lora_rank` it is what was learned alone, for PEFT.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ from torch import optim
 from transformers import PreTrainedModel, TrainerState
 from transformers.utils import logging
 
+from . import lora
 from .run import RunError
 
 logging.disable_progress_bar()  # of writing and reading weights
@@ -42,7 +43,7 @@ def save(
     Raises RunError if it cannot; then the ones before are as they were.
     """
     with writing(folder / f"{step:08d}") as partial:
-        model.save_pretrained(partial)
+        _write(partial, model)
         torch.save(optimizer.state_dict(), partial / "optimizer.pt")
         torch.save(schedule.state_dict(), partial / "scheduler.pt")
         state.save_to_json(str(partial / "trainer_state.json"))
@@ -53,7 +54,7 @@ def save(
 def save_best(folder: Path, step: int, model: PreTrainedModel) -> None:
     """Write the weights after `step`, then delete those that were the best before, as `save` does."""
     with writing(folder / f"best-{step:08d}") as partial:
-        model.save_pretrained(partial)
+        _write(partial, model)
     for old in _bests(folder)[:-1]:
         _delete(old)
 
@@ -90,11 +91,21 @@ def _bests(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("best-*") if path.name.removeprefix("best-").isdigit())
 
 
+def _write(path: Path, model: PreTrainedModel) -> None:
+    if hasattr(model, "peft_config"):
+        lora.save(path, model)
+    else:
+        model.save_pretrained(path)
+
+
 def _read(path: Path, model: PreTrainedModel) -> int:
     if not _is_whole(path):
         raise RunError(f"{path} is damaged; delete it to go on from the checkpoint before it, or else from the start")
     try:
-        load_model(model, path / "model.safetensors", device=str(model.device))
+        if (path / lora.WEIGHTS).exists():
+            lora.load(path, model)
+        else:
+            load_model(model, path / "model.safetensors", device=str(model.device))
     except (RuntimeError, SafetensorError) as error:
         what = str(error).splitlines()[0]
         raise RunError(f"{path} does not fit this model ({what}); check out the commit that code.json names") from error

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, PreTrainedModel
 
+from . import lora
 from .config import Config, ModelConfig
 from .run import RunError
 
@@ -20,6 +21,8 @@ CPU = torch.device("cpu")
 def make_model(config: Config, device: torch.device = CPU) -> PreTrainedModel:
     """The model of a run before its first step: the seed decides the weights, unless they are those of `model.hub`."""
     model = from_hub(config) if config.model.hub else from_nothing(config)
+    if config.model.lora_rank > 0:
+        lora.adapt(model, config)
     nn.Module.to(model, device)  # in place; that of PreTrainedModel has no usable type
     return model
 

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-from . import checkpoint
+from . import checkpoint, lora
 from .config import Config
 from .model import make_model
 from .run import load_config
@@ -26,6 +26,8 @@ def export_run(path: Path) -> Path:
     config = load_config(path)
     model = make_model(config)
     checkpoint.load(path, model, best=True)
+    if config.model.lora_rank > 0:
+        lora.merge(model)
     with checkpoint.writing(path / FOLDER) as partial:
         model.save_pretrained(partial)
         make_tokenizer(config).save_pretrained(partial)
