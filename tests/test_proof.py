@@ -69,7 +69,7 @@ def test_the_combinations_are_those_that_the_questions_allow(space: Space) -> No
         len(without_modal if each["accelerator"] in {"rocm", "tpu"} else choices("launchers"))
         * len(STACK["examples"][each["framework"]])
         * (1 if (each["framework"], each["accelerator"]) == ("jax", "rocm") else len(choices("containers")))
-        * (len(choices("serving")) if each["framework"] == "pytorch" and library != "transformers" else 1)
+        * (len(choices("serving")) if library in {"loop", "lightning", "keras"} else 1)
         * (
             len(beside)
             + len(unlocked)
