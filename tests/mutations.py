@@ -18,7 +18,9 @@ MODAL = "template/{{ modal }}/launch/modal/app.py.jinja"
 SKYPILOT = "template/{{ skypilot }}/launch/skypilot/train.yaml.jinja"
 JAX = "template/{{ jax }}/src/{{ package }}"
 PYTORCH = "template/{{ pytorch }}/src/{{ package }}"
-ONNX = "template/{{ onnx }}/{{ pytorch }}/src/{{ package }}"
+TENSORFLOW = "template/{{ tensorflow }}/src/{{ package }}"
+PYTORCH_ONNX = "template/{{ onnx }}/{{ pytorch }}/src/{{ package }}"
+TENSORFLOW_ONNX = "template/{{ onnx }}/{{ tensorflow }}/src/{{ package }}"
 SERVICE = "template/{{ fastapi }}/src/{{ package }}"
 ODD_TEST = "\n\ndef test_odd() -> None:\n    assert jnp.ones(2).sum() == 3\n"
 
@@ -847,10 +849,24 @@ TASKS = [
     ),
     Mutant(
         "an exported model that takes one number of rows alone",
-        (Edit(f"{ONNX}/export.py", "dynamic_shapes=(length,),", 'dynamic_shapes=({0: Dim("batch"), **length},),'),),
+        (Edit(f"{PYTORCH_ONNX}/graph.py", "shapes=(length,),", 'shapes=({0: Dim("batch"), **length},),'),),
         "test",
         r"ERROR tests/test_export\.py.*ONNX Runtime does not take tokens of shape \(1,",
-        {"serving": any_of("onnx", "fastapi")},
+        {"framework": "pytorch", "serving": any_of("onnx", "fastapi")},
+    ),
+    Mutant(
+        "the same of TensorFlow",
+        (Edit(f"{TENSORFLOW_ONNX}/graph.py", "((2, None if", "((None, None if"),),
+        "test",
+        r"ERROR tests/test_export\.py.*ONNX Runtime does not take tokens of shape \(1,",
+        {"framework": "tensorflow", "serving": any_of("onnx", "fastapi")},
+    ),
+    Mutant(
+        "a model of TensorFlow that takes one length alone",
+        (Edit(f"{TENSORFLOW}/model.py", ": tokens_BT.shape[1]]", ": tf.shape(tokens_BT)[1]]"),),
+        "test",
+        r"ERROR tests/test_export\.py.*ONNX Runtime",
+        {"framework": "tensorflow", "example": "text", "serving": any_of("onnx", "fastapi")},
     ),
     Mutant(
         "a service that gives some the answers of others",

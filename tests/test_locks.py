@@ -29,7 +29,7 @@ COMBINATIONS += [
 COMBINATIONS += [
     resolve({name: answers[name] for name in ("framework", "package_manager", "python")} | {"serving": "fastapi"})
     for answers in COMBINATIONS
-    if (answers["framework"], answers["library"], answers["accelerator"]) == ("pytorch", "loop", "cpu")
+    if answers["library"] in {"loop", "keras"} and answers["accelerator"] == "cpu"
 ]
 PYPI = [answers for answers in COMBINATIONS if answers["package_manager"] != "conda"]
 CONDA = [answers for answers in COMBINATIONS if answers["package_manager"] == "conda"]

@@ -63,7 +63,7 @@ def free_threaded(each: dict[str, str]) -> list[str]:
 
 def servings(library: str, example: str) -> set[str]:
     """How a model can be used elsewhere."""
-    if library in {"loop", "lightning"}:
+    if library in {"loop", "lightning", "keras"}:
         return {"none", "onnx", "fastapi"}
     return {"none", "vllm"} if (library, example) == ("transformers", "text") else {"none"}
 

@@ -56,7 +56,7 @@ class Transformer(keras.Model):
 
     def call(self, tokens_BT: tf.Tensor, last: int) -> tf.Tensor:
         """Logits float[B, S, P] of what follows each of the `last` tokens of int[B, T], each in [0, P)."""
-        x_BTD = self.embed(tokens_BT) + self.position[: tokens_BT.shape[1]]
+        x_BTD = self.embed(tokens_BT) + self.position[: tf.shape(tokens_BT)[1]]
         for block in self.blocks:
             x_BTD = block(x_BTD)
         return tf.cast(self.head(self.norm(x_BTD[:, -last:])), tf.float32)
