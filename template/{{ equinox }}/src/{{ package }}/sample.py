@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,7 +26,7 @@ def sample(model: Transformer, tokens: list[int], asked: SampleConfig) -> list[i
     return said[len(tokens) :]
 
 
-@eqx.filter_jit
+@jax.jit
 def draw(model: Transformer, tokens: Array, at: int, seed: int, number: int, temperature: float) -> Array:
     """A token for the place after `at`."""
     logits_P = model(tokens, last=tokens.shape[1])[0, at]
