@@ -281,7 +281,9 @@ def outcomes(folder: Path) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize(
+    "name", [name if name in {"src", "scripts"} else pytest.param(name, marks=pytest.mark.complete) for name in SHAPES]
+)
 def test_a_repository_of_any_shape_comes_under_the_template_and_follows_it(name: str, adopter: Workshop) -> None:
     start(adopter, SHAPES[name], f"{name}-net")
     before, results = adopter.state(), outcomes(adopter.root)

@@ -171,6 +171,7 @@ def test_the_stub_for_the_cpu_requires_what_the_real_wheel_requires() -> None:
     assert {*map(Requirement, stub.requirements)} == {*map(Requirement, real.get_all("Requires-Dist", []))}
 
 
+@pytest.mark.complete
 @pytest.mark.parametrize(
     ("asked", "cuda", "build"),
     [
@@ -200,6 +201,7 @@ def test_a_conda_solver_takes_the_build_for_the_driver_it_sees(
     assert str(taken.build).startswith(f"{build}_")
 
 
+@pytest.mark.complete
 def test_a_conda_environment_runs_its_programs_from_wherever_it_is(
     tools: Tools, channels: Path, tmp_path: Path
 ) -> None:

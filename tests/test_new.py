@@ -215,7 +215,7 @@ def test_every_later_level_wins_over_the_earlier_ones(labrig: Labrig, monkeypatc
     assert labrig(*words, "--ci", "none").object["answers"]["ci"] == "none"
 
 
-@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.complete)])
+@pytest.mark.parametrize("step", [8, pytest.param(1, marks=pytest.mark.complete)])
 def test_questions_can_be_answered_by_flag_setting_variable_and_file(
     step: int, plain_labrig: Labrig, monkeypatch: pytest.MonkeyPatch, template: Template
 ) -> None:

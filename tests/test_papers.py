@@ -82,6 +82,7 @@ print(card.data.license, card.data.model_name, len(card.data.eval_results), resu
 """
 
 
+@pytest.mark.complete
 def test_the_hub_reads_a_model_card(repository: Path, python_of: PythonOf) -> None:
     python = python_of("jax")
     demo(python, repository, "train", "debug")

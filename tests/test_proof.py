@@ -90,6 +90,7 @@ def test_the_combinations_are_those_that_the_questions_allow(space: Space) -> No
     assert space.total == linked * free * 2**yes_or_no
 
 
+@pytest.mark.complete
 def test_whole_repositories_with_every_three_answers_are_well_formed(
     proof: Proof, checker: Checker, proof_report: Report
 ) -> None:

@@ -48,7 +48,9 @@ def reference(plain_template: Path) -> Reference:
     return Reference(plain_template)
 
 
-@pytest.mark.parametrize("step", [23, pytest.param(1, marks=pytest.mark.release)])
+@pytest.mark.parametrize(
+    "step", [97, pytest.param(23, marks=pytest.mark.complete), pytest.param(1, marks=pytest.mark.release)]
+)
 def test_legal_combinations_of_choices_render_as_copier_renders_them(
     step: int, reference: Reference, plain_template: Path
 ) -> None:
@@ -65,7 +67,9 @@ def test_legal_combinations_of_choices_render_as_copier_renders_them(
     assert count > 1000 // step
 
 
-@pytest.mark.parametrize("times", [50, pytest.param(300, marks=pytest.mark.release)])
+@pytest.mark.parametrize(
+    "times", [20, pytest.param(50, marks=pytest.mark.complete), pytest.param(300, marks=pytest.mark.release)]
+)
 def test_random_answers_to_all_questions_render_as_copier_renders_them(
     times: int, reference: Reference, plain_template: Path
 ) -> None:
