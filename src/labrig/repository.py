@@ -46,10 +46,11 @@ class Repository:
         if found.returncode or words[0] != b"true":
             if b"dubious ownership" in found.stderr:
                 self.git.run("rev-parse", "--git-dir")  # says what to do about it
+            there = "" if self.root == Path.cwd() else f"cd {shlex.quote(str(root))} && "
             raise RepositoryError(
-                f"{root} is no git repository",
+                f"{self.root} is no git repository",
                 cause="an update is merged with what is committed, and what was before stays in the history",
-                tip=f"cd {shlex.quote(str(root))} && git init && git add --all && git commit --message Start",
+                tip=f"{there}git init && git add --all && git commit --message Start",
             )
         self.prefix = os.fsdecode(words[1])  # of this folder in the whole work tree, with a slash at its end
         self.folder = Path(os.fsdecode(words[2]))  # git's own, of this work tree
