@@ -226,7 +226,7 @@ def as_array(rows: list[list[int]], model: Exported, max_rows: int) -> Tokens:
 
 
 def softmax(logits: Logits) -> Logits:
-    exponentials = np.exp(logits - logits.max(-1, keepdims=True))
+    exponentials: Logits = np.exp(logits - logits.max(-1, keepdims=True))
     return exponentials / exponentials.sum(-1, keepdims=True)
 
 
