@@ -36,8 +36,16 @@ COSTLY = {"channels", "proof", "reference", "releases", "tools"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put what takes longest first: one worker makes what it shares, and the other takes short tests from its end."""
-    items.sort(key=lambda item: COSTLY.isdisjoint(getattr(item, "fixturenames", ())))
+    """Put what takes longest first: one worker makes what it shares, and the other takes tests from its end.
+
+    Those of the proof come before all: to render everything takes longest, and no other worker has to do it, too.
+    """
+
+    def place(item: pytest.Item) -> tuple[bool, bool]:
+        fixtures = getattr(item, "fixturenames", ())
+        return "proof" not in fixtures, COSTLY.isdisjoint(fixtures)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

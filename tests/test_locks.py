@@ -56,6 +56,7 @@ def test_a_lock_holds_the_build_that_was_asked_for_and_each_library_once(
     check_lock(answers, tools, tmp_path)
 
 
+@pytest.mark.complete
 @pytest.mark.parametrize("answers", CONDA, ids=name_of)
 def test_conda_takes_the_build_that_was_asked_for(answers: Answers, channels: Path, tmp_path: Path) -> None:
     write(answers, tmp_path)
