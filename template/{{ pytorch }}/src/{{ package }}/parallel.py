@@ -103,8 +103,10 @@ class Devices:
     def read(self, pairs: list[tuple[Tensor, Tensor]]) -> list[tuple[float, float]]:
         """Scalars as numbers, each the mean over the processes. Waits until the device has computed them."""
         values = torch.stack([torch.stack(pair) for pair in pairs])
-        if self.world > 1:
-            dist.all_reduce(values)
+        if self.world > 1:  # gathered and added in one order: that of `all_reduce` depends on how many there are
+            of_all = [torch.empty_like(values) for _ in range(self.world)]
+            dist.all_gather(of_all, values)
+            values = sum(of_all, torch.zeros_like(values))
         return [(first, second) for first, second in (values / self.world).tolist()]
 
     def any(self, flag: bool) -> bool:
