@@ -10,7 +10,7 @@ import shutil
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence, Set, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
@@ -108,21 +108,21 @@ def scores(loss: float, accuracy: float) -> dict[str, float]:
     return {"test_loss": loss, "test_bits_per_byte": loss / float(np.log(2)), "test_accuracy": accuracy}
 
 
-def documents(folder: Path) -> Iterator[Path]:
-    """Every file below a folder, hidden ones left out, in an order that is the same everywhere."""
+def documents(folder: Path, left_out: Set[str] = frozenset()) -> Iterator[Path]:
+    """Every file below a folder, without hidden ones and names `left_out`, in an order that is the same everywhere."""
     for path in sorted(folder.iterdir()):
-        if path.is_dir() and not path.name.startswith("."):
-            yield from documents(path)
-        elif path.is_file() and not path.name.startswith("."):
+        if path.name.startswith(".") or path.name in left_out:
+            continue
+        if path.is_dir():
+            yield from documents(path, left_out)
+        elif path.is_file():
             yield path
 
 
 def python_library(folder: Path) -> Iterator[Path]:
     """The modules of the standard library. Some systems leave out its tests and its editor, so this does, too."""
     left_out = {"site-packages", "dist-packages", "test", "tests", "idlelib", "idle_test"}
-    for path in documents(folder):
-        if path.suffix == ".py" and not left_out & set(path.relative_to(folder).parts):
-            yield path
+    return (path for path in documents(folder, left_out) if path.suffix == ".py")
 
 
 def joined(
