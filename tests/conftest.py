@@ -8,12 +8,15 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import CodeType
+from typing import Any
 
 import pytest
 from environments import environment_of, python_of, run_case  # noqa: F401 - fixtures
 from hosts.conda_channel import FixedPythonError, conda_channel
 from hosts.tools import Tools
 from hosts.tools import tools as open_tools
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from proof import Proof
 from proof_report import (  # noqa: F401 - fixture, hooks
     Report,
@@ -46,6 +49,37 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return "proof" not in fixtures, COSTLY.isdisjoint(fixtures)
 
     items.sort(key=place)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once() -> Iterator[None]:
+    """Let Jinja compile a text once in a process: that takes most of a command, and most commands read the same texts.
+
+    Copier's environment, with which labrig's is compared, is another one.
+    """
+    compile_text = ImmutableSandboxedEnvironment.compile
+    known: dict[tuple[object, ...], CodeType] = {}
+
+    def compile_once(
+        self: ImmutableSandboxedEnvironment, source: Any, name: str | None = None, filename: str | None = None
+    ) -> CodeType:
+        if not isinstance(source, str):
+            return compile_text(self, source, name, filename)
+        # Jinja keeps one lexer for all environments with the same settings.
+        key = self.lexer, self.autoescape, *self.filters, *self.tests, *self.extensions, name, source
+        if key not in known:
+            known[key] = compile_text(self, source, name, filename)
+        return moved(known[key], filename or "<template>")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ImmutableSandboxedEnvironment, "compile", compile_once)
+        yield
+
+
+def moved(code: CodeType, filename: str) -> CodeType:
+    """The code as it would be if its text had come from another file."""
+    constants = (moved(each, filename) if isinstance(each, CodeType) else each for each in code.co_consts)
+    return code.replace(co_filename=filename, co_consts=tuple(constants))
 
 
 @pytest.fixture(scope="session")

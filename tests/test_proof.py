@@ -203,6 +203,7 @@ def test_copier_renders_the_same_files(amount: int, plain_template: Path, proof_
         figures["times the processor time that Copier would need for all combinations"] = round(ratio)
 
 
+@pytest.mark.complete
 def test_a_new_question_and_its_file_are_proven_without_a_change_here(
     plain_template: Path, proof: Proof, tmp_path: Path
 ) -> None:

@@ -338,11 +338,18 @@ def python_roots(contents: Sequence[Content], folder: Path) -> dict[str, Content
             for content in files:
                 write(folder / place / content.path, content.content)
                 found[f"{place}/{content.path}"] = content
+            named = [module for module in modules if any(module_name(module) in content.text for content in files)]
             for package in (folder / place / "src").glob("*"):
-                for module in modules:
+                for module in named:
                     if not (package / module).exists():
                         write(package / module, b"")
     return found
+
+
+def module_name(file: str) -> str:
+    """What an import calls a file of the package last."""
+    path = PurePosixPath(file)
+    return path.parent.name if path.stem == "__init__" else path.stem
 
 
 def ruff_settings(contents: Iterable[Content]) -> list[Content]:
