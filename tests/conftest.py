@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType
@@ -36,6 +37,23 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 COSTLY = {"channels", "proof", "reference", "releases", "tools"}
 """Fixtures that take long to make; so do many tests that use one."""
+
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux has files that never reach a disk
+ROOM = 8 * 2**30
+
+
+@pytest.hookimpl(specname="pytest_configure", tryfirst=True)
+def write_to_memory(config: pytest.Config) -> None:
+    """Keep the small files of the tests from the disk, where there is room: some take a millisecond to make a file.
+
+    What is left to CI makes environments of gigabytes.
+    """
+    usual = "not complete and not release"
+    if config.option.markexpr == usual and "TMPDIR" not in os.environ and MEMORY.is_dir():
+        programs_run = not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC
+        if programs_run and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+            os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)  # the workers inherit it
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

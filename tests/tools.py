@@ -326,28 +326,30 @@ def ruff(*arguments: str) -> list[str]:
 def python_roots(contents: Sequence[Content], folder: Path) -> dict[str, Content]:
     """Parts of repositories with every Python file under every set of Ruff's settings; the content of each file.
 
-    A module that fits into none of them as it is stands there empty: Ruff takes what is missing for another package's.
+    What a file imports and is not there stands beside it empty: Ruff takes what is missing for another package's.
     """
     found = {}
-    modules = {content.path.split("/", 2)[2] for content in contents if re.match(r"src/.*\.py$", content.path)}
+    python = [content for content in contents if content.suffix in PYTHON]
+    modules = {content.path for content in python if content.path.startswith(("src/", "tests/"))}
     for number, settings in enumerate(ruff_settings(contents)):
-        for root, files in enumerate(together([content for content in contents if content.suffix in PYTHON])):
+        for root, files in enumerate(together(python)):
             place = f"{number}-{root}"
             write(folder / place / "pyproject.toml", settings.content)
             found[f"{place}/pyproject.toml"] = settings
             for content in files:
                 write(folder / place / content.path, content.content)
                 found[f"{place}/{content.path}"] = content
-            named = [module for module in modules if any(module_name(module) in content.text for content in files)]
-            for package in (folder / place / "src").glob("*"):
-                for module in named:
-                    if not (package / module).exists():
-                        write(package / module, b"")
+            lines = "\n".join(line for content in files for line in content.text.splitlines() if "import " in line)
+            packages = {path.name for path in (folder / place / "src").glob("*")}
+            for module in modules:
+                there = module.startswith("tests/") or module.split("/")[1] in packages
+                if there and imported_as(module) in lines and not (folder / place / module).exists():
+                    write(folder / place / module, b"")
     return found
 
 
-def module_name(file: str) -> str:
-    """What an import calls a file of the package last."""
+def imported_as(file: str) -> str:
+    """What an import calls a module last."""
     path = PurePosixPath(file)
     return path.parent.name if path.stem == "__init__" else path.stem
 
@@ -369,13 +371,11 @@ def together(contents: Sequence[Content]) -> list[list[Content]]:
     Ruff takes the package for one of others where it is not there, so it stands beside whatever may import it.
     """
     groups: list[tuple[Point, dict[str, Content]]] = []
-    started = [content for content in contents if content.path.startswith("launch/")]
-    importing = [content for content in contents if not content.path.startswith("launch/")]
-    for content in (*importing, *started):
-        fitting = [joined(groups, number, content) for number in range(len(groups))]
-        if not any(fitting):
+    packages = [content for content in contents if re.fullmatch(r"src/[^/]+/__init__\.py", content.path)]
+    for content in sorted(contents, key=lambda content: content.path.startswith("launch/")):
+        if not any(joined(groups, number, content) for number in range(len(groups))):
             groups.append((content.point, {}))
-            for other in (content, *([] if content.path.startswith("launch/") else importing)):
+            for other in (content, *([] if content.path.startswith("launch/") else packages)):
                 joined(groups, len(groups) - 1, other)
     return [list(files.values()) for _, files in groups]
 
