@@ -44,7 +44,7 @@ ROOM = 8 * 2**30
 
 
 @pytest.hookimpl(specname="pytest_configure", tryfirst=True)
-def write_to_memory(config: pytest.Config) -> None:
+def pytest_write_to_memory(config: pytest.Config) -> None:
     """Keep the small files of the tests from the disk, where there is room: some take a millisecond to make a file.
 
     What is left to CI makes environments of gigabytes.

@@ -114,7 +114,7 @@ class Assembly:
 
     def rows(self, seed: int) -> list[Point]:
         """Whole files in which every two texts that can stand in one file do so, and every seam that there can be."""
-        return cover(self.space, {**self.pairs(), **self.seams()}, self.shows, seed)
+        return cover(self.space, {**self.pairs, **self.seams}, self.shows, seed)
 
     def shows(self, point: Point, slots: Iterable[Slot]) -> Iterator[tuple[Slot, Hashable]]:
         """The pairs of texts and the seams in one file."""
@@ -138,6 +138,7 @@ class Assembly:
             for (first, before), (second, after) in itertools.pairwise(filled)
         }
 
+    @cached_property
     def pairs(self) -> dict[Slot, dict[Hashable, Point]]:
         """Every two texts of two parts that can stand in one file; of a file of one part, every text."""
         if len(self.parts) == 1:
@@ -172,6 +173,7 @@ class Assembly:
             for part, known in zip(self.parts, self.numbers, strict=True)
         ]
 
+    @cached_property
     def seams(self) -> dict[Slot, dict[Hashable, Point]]:
         """Every two texts between which nothing else stands, as far as their edges differ."""
         found: dict[Slot, dict[Hashable, Point]] = {}

@@ -58,6 +58,7 @@ class Proof:
         self.template = template
         self.factors = Factors(template)
         self.space = self.factors.space
+        self._assemblies: dict[str, Assembly] = {}
         self._combinations: dict[str, tuple[Point, ...]] = {}
 
     @cached_property
@@ -86,8 +87,14 @@ class Proof:
         if self.is_listed(file):
             return self.space.points(file.axes)
         if file.name not in self._combinations:
-            self._combinations[file.name] = tuple(Assembly(file).rows(SEED))
+            self._combinations[file.name] = tuple(self.assembly(file).rows(SEED))
         return self._combinations[file.name]
+
+    def assembly(self, file: File) -> Assembly:
+        """A file that is not listed, as the texts of its parts."""
+        if file.name not in self._assemblies:
+            self._assemblies[file.name] = Assembly(file)
+        return self._assemblies[file.name]
 
     def is_listed(self, file: File) -> bool:
         """Whether a file is looked at in every combination of the answers that it depends on."""

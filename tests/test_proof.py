@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from copier_reference import Reference, differences
-from covering import Assembly, Slot, cover, shown_triples, triples
+from covering import Slot, cover, shown_triples, triples
 from formats import Checker
 from proof import SEED, Proof
 from proof_report import Report
@@ -154,8 +154,8 @@ def test_every_two_texts_that_can_stand_in_one_file_are_looked_at_together(proof
     for file in proof.factors.files:
         if proof.is_listed(file):
             continue
-        assembly = Assembly(file)
-        pairs = assembly.pairs()
+        assembly = proof.assembly(file)
+        pairs = assembly.pairs
         seen: dict[Slot, set[Hashable]] = {slot: set() for slot in pairs}
         for row in proof.combinations(file):
             for slot, value in assembly.shows(row, pairs):
@@ -172,8 +172,8 @@ def test_every_seam_between_two_texts_is_looked_at(proof: Proof) -> None:
     for file in proof.factors.files:
         if proof.is_listed(file):
             continue
-        assembly = Assembly(file)
-        seams = assembly.seams()
+        assembly = proof.assembly(file)
+        seams = assembly.seams
         seen = {(slot, value) for row in proof.combinations(file) for slot, value in assembly.shows(row, [*seams])}
         assert seen == {(slot, value) for slot, values in seams.items() for value in values}
         for point in itertools.islice(proof.space.samples(SEED + 3), 200):
