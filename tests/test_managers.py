@@ -112,7 +112,7 @@ SET_UP = {"uv": set_up_uv, "pip": set_up_pip, "poetry": set_up_poetry}
             pytest.param(manager, framework, marks=mark)
             for manager in SET_UP
             for framework in ("pytorch", "jax", "tensorflow", "sklearn")
-            for common in [framework in {"pytorch", "jax"} or manager == "uv"]
+            for common in [framework == "pytorch" or manager == "uv"]
             for mark in [pytest.mark.complete if common else pytest.mark.release]
             if (manager, framework) != ("uv", "jax")
         ),
