@@ -353,8 +353,10 @@ class Space:
             following: Counter[Point] = Counter()
             for state, amount in states.items():
                 options = [index for index in self.options(name, state) if name not in among or index in among[name]]
+                left = list(_opened(state, forgotten))
                 for index in options[:1] if name in once else options:
-                    following[_opened((*state[:number], index, *state[number + 1 :]), forgotten)] += amount
+                    left[number] = OPEN if number in forgotten else index
+                    following[tuple(left)] += amount
             states = following
         return states
 
