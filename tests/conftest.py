@@ -20,6 +20,7 @@ from hosts.tools import tools as open_tools
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from proof import Proof
 from proof_report import (  # noqa: F401 - fixture, hooks
+    RUNS,
     Report,
     proof_report,
     pytest_configure,
@@ -49,8 +50,8 @@ def pytest_write_to_memory(config: pytest.Config) -> None:
 
     What is left to CI makes environments of gigabytes.
     """
-    usual = "not complete and not release"
-    if config.option.markexpr == usual and "TMPDIR" not in os.environ and MEMORY.is_dir():
+    usual = RUNS.get(config.option.markexpr) == "uv run pytest"
+    if usual and "TMPDIR" not in os.environ and MEMORY.is_dir():
         programs_run = not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC
         if programs_run and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
             os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)  # the workers inherit it

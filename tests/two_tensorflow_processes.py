@@ -57,20 +57,17 @@ def test_two_processes_train_as_one_does_and_go_on_after_a_kill(
         assert other == pytest.approx(row, rel=1e-3, abs=1e-4)  # the batch is summed in another order
 
 
-def leave(rank: int, port: int) -> None:
+def leave(_config: Config, _root: Path) -> None:
     """Process 0 is gone before the other one waits for it."""
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     parallel.start()
-    if rank == 1:
+    if os.environ["RANK"] == "1":
         parallel.stop()
 
 
-def test_a_process_that_waits_for_one_that_is_done_and_gone_is_done_too(processes: ForkServerContext) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    pair = [processes.Process(target=leave, args=(rank, port)) for rank in range(2)]
-    for process in pair:
-        process.start()
+def test_a_process_that_waits_for_one_that_is_done_and_gone_is_done_too(
+    processes: ForkServerContext, longer: Config, tmp_path: Path
+) -> None:
+    pair = start_two(processes, longer, tmp_path, leave)
     for process in pair:
         process.join()
     assert [process.exitcode for process in pair] == [0, 0]
